@@ -140,7 +140,26 @@ def pair(text: str, option: str = "--env") -> tuple[str, str]:
 
 
 def instant(text: str) -> str:
-    """Convert a typed instant to RFC 3339 in UTC; it has a zone, is local time, or is the next such time of day."""
+    """Convert the typed instant of a start to RFC 3339 in UTC, as `_instant_at`."""
+    instant_at = _instant_at(text, "--at")
+    if instant_at < datetime.now().timestamp():
+        printing.warning(f"{text} is in the past; the job can start at once")
+    return times.to_text(instant_at)
+
+
+def latest(text: str) -> dict[str, Any]:
+    """Convert a typed limit of a start, a duration or an instant, to a key of a job. Raises WrongUsageError."""
+    with contextlib.suppress(ValueError):
+        times.parse_duration(text)
+        return {"expires_after": text}
+    instant_at = _instant_at(text, "--expires")
+    if instant_at < datetime.now().timestamp():
+        raise WrongUsageError(f"--expires: {text[:60]} is in the past, so the job would never start")
+    return {"expires_at": times.to_text(instant_at)}
+
+
+def _instant_at(text: str, option: str) -> float:
+    """Return a typed instant; it has a zone, is local time, or is the next such time of day. Raises WrongUsageError."""
     given = text.strip()
     now = datetime.now()
     try:
@@ -156,12 +175,10 @@ def instant(text: str) -> str:
         instant_at = -1.0
     if not 0 <= instant_at <= times.LATEST_AT:
         raise WrongUsageError(
-            f"--at: {text[:60]!r} is not a time from 1970 to 9999",
+            f"{option}: {text[:60]!r} is not {'a duration or ' * (option != '--at')}a time from 1970 to 9999",
             hint='write 03:15, "2026-11-24 03:15" (local time) or 2026-11-24T03:15:00Z',
         )
-    if instant_at < now.timestamp():
-        printing.warning(f"{text} is in the past; the job can start at once")
-    return times.to_text(instant_at)
+    return instant_at
 
 
 def as_utf8(value: _T) -> _T:

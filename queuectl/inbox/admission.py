@@ -87,7 +87,9 @@ def _trusted(document: Mapping[str, Any], inbox: Inbox, stem: str) -> dict[str, 
 
 
 def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, Any]:
-    made = {**document, "signed_by": key}
+    # The limit of the signature is not the job's: an accepted job may wait for longer.
+    made = {**document, "signed_by": key, "signed_until": document["expires_at"]}
+    del made["expires_at"]
     if made.setdefault("owner", inbox.owner) != inbox.owner:
         raise InvalidJobError(f"owner: jobs of this inbox belong to {inbox.owner}", key="owner", hint="omit it")
     if inbox.tags and "tags" not in made:

@@ -103,7 +103,9 @@ class Judge:
         if self._inbox.mode != SIGNED:
             return
         facts = json.loads(data)
-        used = replay.Use(str(facts["signed_by"]), item.id, times.from_text(facts["expires_at"]))
+        # An older queuectl wrote `expires_at`.
+        until = facts["signed_until"] if "signed_until" in facts else facts["expires_at"]
+        used = replay.Use(str(facts["signed_by"]), item.id, times.from_text(until))
         if not replay.remember(self._session, used, token):
             raise InvalidJobError(
                 f"the signed id {item.id!r} was already used", key="id", hint="sign the job again with another id"

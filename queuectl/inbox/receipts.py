@@ -138,13 +138,8 @@ def dropped_as(item: record.Record) -> str:
 
 
 def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
-    end = (
-        "was cancelled"
-        if item.standing().is_cancelled
-        else "is dead: its last run failed and no automatic retry follows"
-    )
     lines = [
-        f"The job from {safe(name)} {end}.",
+        f"The job from {safe(name)} {error_text.how_it_ended(item)}.",
         "",
         f"Job id:       {safe(item.id)}",
         *error_text.account(spool, item),

@@ -15,9 +15,10 @@ from msgspec import structs
 
 from queuectl.errors import InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
+from queuectl.jobs import ending
 from queuectl.jobs.take import Taken, put_back
-from queuectl.jobs.verdict import Busy, Claimed, Gated, Later
-from queuectl.model import document, history, names, record, times
+from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later
+from queuectl.model import document, expiry, history, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, REQUEUED, RUNNING, STARTED, WARNING
 from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.lease import outlives
@@ -58,7 +59,7 @@ class Adopter:
 
     def adopt(
         self, taken: Taken, accepted: document.Accepted, start: Start | None, held: contextlib.ExitStack
-    ) -> Claimed | Named | Later | Gated | Busy:
+    ) -> Claimed | Named | Dead | Later | Gated | Busy:
         """Make a record of a drop in running/, and start it; without `start`, or if it is not due, put it back to wait.
 
         `held` keeps the stripe of the job's id, if it differs from the stripe of the file.
@@ -122,7 +123,7 @@ class Adopter:
 
     def _adopt(
         self, taken: Taken, spec: dict[str, Any], events: list[dict[str, Any]], start: Start | None
-    ) -> Claimed | Named | Later | Gated | Busy:
+    ) -> Claimed | Named | Dead | Later | Gated | Busy:
         """Replace the file by a fresh copy and start it, or put it back to wait.
 
         The copy detaches the job from a handle or a hard link that the producer kept. The copy is fsynced before it
@@ -133,6 +134,12 @@ class Adopter:
         here, now_at = taken.here, self._clock.now()
         item = record.decode(record.frame(spec, events))
         standing = item.standing()
+        waits_to_start = standing.ended_to not in (DONE, DLQ) and not (
+            standing.last is not None and standing.last.event == STARTED
+        )
+        if waits_to_start and (why := expiry.why_expired(item, now_at)):
+            self._replace(here, item.id, record.frame(spec, [*events, ending.expired(now_at, why)]))
+            return ending.bury(self._session, here, item.id, why)
         waits = (
             start is None
             or (standing.last is not None and standing.last.event == STARTED)  # next time it is judged as a record

@@ -43,6 +43,8 @@ class JobKeys(TypedDict, total=False):
     snooze_exit_codes: Sequence[int] | None
     snooze_max: float | str | None
     give_up_after: float | str | None
+    expires_at: str | float | datetime | None
+    expires_after: float | str | None
 
 
 def refuse_unknown(given: Mapping[str, object]) -> None:
@@ -177,7 +179,7 @@ def _list(key: str, value: object) -> object:
     return value if isinstance(value, list) else list(value)
 
 
-def _run_at(key: str, value: object) -> object:
+def _instant(key: str, value: object) -> object:
     if isinstance(value, str):
         return value
     try:
@@ -191,7 +193,8 @@ _CONVERTERS = {
     "cwd": _path,
     "env": _variables,
     "meta": _mapping,
-    "run_at": _run_at,
+    "run_at": _instant,
+    "expires_at": _instant,
     "tags": _list,
     "no_retry_exit_codes": _list,
     "stdin_file": _path,

@@ -26,7 +26,7 @@ from msgspec import structs
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
-from queuectl.jobs import error_text, reject
+from queuectl.jobs import ending, error_text, reject
 from queuectl.jobs.adopt import Adopter, Named, Start
 from queuectl.jobs.judge import Candidate, Content, Drop, Judge, Judged, Whole, candidate_of
 from queuectl.jobs.settle import Settlements
@@ -43,7 +43,8 @@ from queuectl.jobs.verdict import (
     Later,
     Stuck,
 )
-from queuectl.model import document, folding, history, names, record
+from queuectl.model import document, expiry, folding, history, names, record
+from queuectl.model.extras import PLAIN
 from queuectl.model.lifecycle import (
     ABANDONED,
     DLQ,
@@ -219,6 +220,8 @@ class Claims:
         if standing.ended_to in (DONE, DLQ):
             events.append(history.event(REQUEUED, now_at, by="move"))
             standing = structs.replace(standing, failures=0, due_at=None)
+        elif item.extras is not PLAIN and (why := expiry.why_expired(item, now_at)):
+            return self._expire(taken, item, why)
         elif not history.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
             wanted = name_for(item, standing, now_at, parts.arrived)
             new_name = self._spool.move(here, PENDING, wanted)
@@ -261,6 +264,13 @@ class Claims:
             if sig is None or sig.size != size:
                 raise BlockingIOError(errno.EWOULDBLOCK, "another program changed the record", here.path)
             disk.replace(temporary, here.path)
+
+    def _expire(self, taken: Taken, item: record.Record, why: str) -> Dead:
+        """Move a job that must not start any more to dlq/."""
+        event = ending.expired(self._clock.now(), why)
+        tail = record.append(len(taken.data), [event], empty=not item.history)
+        disk.append(taken.here.path, tail, sync=self._sync_all, fd=taken.fd)
+        return ending.bury(self._session, taken.here, item.id, why)
 
     def _still_alive(self, taken: Taken, standing: history.Standing) -> Alive:
         """Put back a job if a process of its last run still holds the lease: two runs never overlap (P3)."""

@@ -21,6 +21,7 @@ from queuectl.model.lifecycle import (
     COUNTED,
     DLQ,
     ENQUEUED,
+    EXPIRED,
     FOLDED,
     PENDING,
     REQUEUED,
@@ -148,9 +149,11 @@ def _is_ours(path: str) -> bool:
 def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
-    is_cancelled = item.standing().is_cancelled
-    end = "was cancelled" if is_cancelled else "is dead: its last run failed and no automatic retry follows"
-    lines = [f"Job {safe(job_id)} {end}. It stays here until you run it again or delete it.", "", *_ending(item)]
+    lines = [
+        f"Job {safe(job_id)} {how_it_ended(item)}. It stays here until you run it again or delete it.",
+        "",
+        *_ending(item),
+    ]
     lines.append(f"Command:      {_fact(command_text(item.command))}")
     lines += _earlier(item)
     lines += ["", *_printed(spool, item), ""]
@@ -162,6 +165,16 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def how_it_ended(item: record.Record) -> str:
+    """Return how a job in dlq/ ended, as the end of a sentence."""
+    last = item.standing().last
+    if last is not None and last.event == CANCELLED:
+        return "was cancelled"
+    if last is not None and last.event == EXPIRED:
+        return "is dead: it expired before it could start"
+    return "is dead: its last run failed and no automatic retry follows"
 
 
 def account(spool: SpoolDir, item: record.Record) -> list[str]:
@@ -178,7 +191,7 @@ def _ending(item: record.Record) -> list[str]:
         reason = why_cancelled(reason)
         reason = _WITHOUT_REASON.get(reason, reason)
     why = [f"Why:          {_fact(reason)}"] if reason else []
-    label = "How it ended:" if last.event == CANCELLED else "What failed: "
+    label = "How it ended:" if last.event in (CANCELLED, EXPIRED) else "What failed: "
     return [f"{label} {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 
 
@@ -205,7 +218,7 @@ def exit_words(code: int) -> str:
 
 
 def _earlier(item: record.Record) -> list[str]:
-    """Return the attempts that failed before the last one, since the job was last enqueued."""
+    """Return the attempts that failed before the end of the job, since it was last enqueued."""
     failed: list[history.Event] = []
     folded = 0
     for event in item.history:
@@ -217,7 +230,8 @@ def _earlier(item: record.Record) -> list[str]:
             folded = event.failures
         elif event.event in COUNTED:
             failed.append(event)
-    before = failed[:-1]
+    last = item.standing().last
+    before = failed[:-1] if last is not None and last.event in COUNTED else failed
     left = folded + max(0, len(before) - _RUNS)
     more = f" (and {left} earlier)" if left else ""
     rows = [f"              {_run(event)}, {safe(event.at[:40])}" for event in before[-_RUNS:]]

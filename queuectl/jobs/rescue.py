@@ -71,13 +71,13 @@ class Orphans:
             return self._put_back(here, here.name)
         standing = item.standing()
         last = standing.last
-        if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
+        if last is None or last.event not in (STARTED, *lifecycle.ENDINGS):
             # Its claimer died before the start; the stripe is free, so no worker is starting it.
             return self._put_back(here, name_for(item, standing, self._clock.now()), standing.due_at)
         if self._is_running(standing) or self._has_changed(here, data):
             return None
-        if last.event in lifecycle.OUTCOMES:
-            allowed = lifecycle.TABLE[RUNNING, last.event]
+        if last.event in lifecycle.ENDINGS:
+            allowed = lifecycle.TABLE.get((RUNNING, last.event)) or lifecycle.TABLE[PENDING, last.event]
             to = last.to if last.to in allowed else allowed[0]
             led = Settled(to, "", standing.due_at, standing.delay_s, "outcome was on record")
             return self._settlements.move(here, item, led)
@@ -165,7 +165,7 @@ class Orphans:
         start, last = standing.last_start, standing.last
         if start is None or last is None:
             return False
-        return (is_locked if last.event in lifecycle.OUTCOMES else is_alive)(self._spool, start.lease)
+        return (is_locked if last.event in lifecycle.ENDINGS else is_alive)(self._spool, start.lease)
 
 
 def _knows_a_run(data: bytes) -> bool:
@@ -176,4 +176,4 @@ def _knows_a_run(data: bytes) -> bool:
         last = record.decode(data).standing().last
     except DamagedRecordError:
         return False
-    return last is not None and last.event in (STARTED, *lifecycle.OUTCOMES)
+    return last is not None and last.event in (STARTED, *lifecycle.ENDINGS)

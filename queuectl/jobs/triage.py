@@ -16,6 +16,7 @@ from queuectl.jobs.take import Take, Taken, put_back
 from queuectl.jobs.verdict import (
     Arriving,
     Busy,
+    Dead,
     Foreign,
     Gone,
     Later,
@@ -26,7 +27,7 @@ from queuectl.jobs.verdict import (
     Stuck,
     Unreadable,
 )
-from queuectl.model import document, names
+from queuectl.model import document, names, times
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool import full_names
 from queuectl.spool.layout import Located
@@ -35,7 +36,7 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files, sharing
 
-Adopted = Busy | Arriving | Unreadable | Foreign | Gone | Later | Rejected
+Adopted = Busy | Arriving | Unreadable | Foreign | Gone | Dead | Later | Rejected
 """The results of adopting a drop before its turn."""
 Verdict = Adopted | Open | Many
 """The results of judging a drop before its turn."""
@@ -62,9 +63,9 @@ class Triage:
     def judge(self, name: str) -> Verdict | None:
         """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
 
-        A drop with a delay is adopted, because its wait begins now. Return `Later` with the new name; for a file that
-        cannot be claimed, the result of `claim`, but `Many` for a file that it would split; or None if the file keeps
-        its name.
+        A drop with a delay is adopted, because its wait begins now, and so is a drop that expires. Return `Later` with
+        the new name; for a file that cannot be claimed, the result of `claim`, but `Many` for a file that it would
+        split; or None if the file keeps its name.
 
         Raises:
             OSError: the same as `claim`.
@@ -78,7 +79,7 @@ class Triage:
             return Busy()
         try:
             judged = self._judge.judge_file(name)
-            if isinstance(judged, Drop) and judged.accepted.due_at is not None and not judged.accepted.history:
+            if isinstance(judged, Drop) and _counts_from_now(judged.accepted, self._clock.now()):
                 return self._take_in_to_wait(candidate, judged)
             if isinstance(judged, Whole | Drop):
                 return self._give_full_name(candidate, judged)
@@ -130,7 +131,7 @@ class Triage:
                 put_back(self._session, here, candidate.name)
             raise
 
-    def _adopt(self, taken: Taken, accepted: document.Accepted) -> Busy | Arriving | Gone | Later | Rejected:
+    def _adopt(self, taken: Taken, accepted: document.Accepted) -> Busy | Arriving | Gone | Dead | Later | Rejected:
         try:
             with contextlib.ExitStack() as held:
                 adopted = self._adopter.adopt(taken, accepted, None, held)
@@ -139,7 +140,7 @@ class Triage:
             return reject.refuse(self._session, taken.here, taken.candidate.name, refused)
         finally:
             taken.close()
-        assert isinstance(adopted, Later | Busy), "nothing is started without a lease"
+        assert isinstance(adopted, Dead | Later | Busy), "nothing is started without a lease"
         return adopted
 
     # -------------------------------------------------------------------------------------------- no job so far
@@ -172,3 +173,12 @@ class Triage:
         except (FileNotFoundError, files.NotRegularError, PermissionError):
             return False  # any other error is a problem of the machine, not a reason to refuse a file (P9)
         return repair.repair(self._session, where, content.data) is not None
+
+
+def _counts_from_now(accepted: document.Accepted, now_at: float) -> bool:
+    """Whether a drop has a time that counts from when it is taken in, or has expired."""
+    if accepted.history:
+        return False
+    limit = accepted.spec.get("expires_at")
+    is_expired = limit is not None and times.from_text(limit) < now_at
+    return accepted.due_at is not None or "expires_after" in accepted.spec or is_expired

@@ -190,9 +190,10 @@ class Rejected(NamedTuple):
 
 
 class Dead(NamedTuple):
-    """The job is in dlq/ as `name`: its retries are used up."""
+    """The job is in dlq/ as `name`: its retries are used up, or it must not start any more (`why`)."""
 
     name: str
+    why: str = ""
 
 
 # ----------------------------------------------------------------------------------------------- files of many jobs

@@ -118,9 +118,9 @@ class Judge:
 
     def _fault_of_run(self, view: View, now: history.Standing) -> Fault | None:
         last = now.last
-        if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
+        if last is None or last.event not in (STARTED, *lifecycle.ENDINGS):
             return Fault("orphan", "its worker died before the start")
-        if last.event in lifecycle.OUTCOMES:
+        if last.event in lifecycle.ENDINGS:
             return Fault("orphan", f"it has ended ({last.event}) but was not moved")
         return None if is_alive(self._spool, last.lease) else Fault("orphan", "its worker died")
 

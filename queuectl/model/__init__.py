@@ -7,6 +7,7 @@ __all__ = [
     "command",
     "document",
     "exit_status",
+    "expiry",
     "extras",
     "folding",
     "history",

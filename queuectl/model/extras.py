@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import names
+from queuectl.model import names, times
 from queuectl.model.spec import SECONDS, Duration, PlainSpec, duration_s, tidy
 
 DEFAULT_QUEUE = "default"
@@ -65,6 +65,21 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
             extra=SECONDS,
         ),
     ] = None
+    expires_at: Annotated[
+        str | None,
+        Meta(
+            description="Start no attempt later than this: an instant in RFC 3339 with a time zone.",
+            examples=["2026-11-24T06:00:00Z"],
+            extra={"takes": "a text such as 2026-11-24T06:00:00Z"},
+        ),
+    ] = None
+    expires_after: Annotated[
+        Duration | None,
+        Meta(
+            description="Start no attempt later than this after the job was accepted or first due: seconds or 2h, 1d.",
+            extra=SECONDS,
+        ),
+    ] = None
 
 
 class Extras(msgspec.Struct, frozen=True):
@@ -79,11 +94,15 @@ class Extras(msgspec.Struct, frozen=True):
     snooze_exit_codes: tuple[int, ...] | None = None
     snooze_max: Annotated[float, Meta(ge=0)] | None = None
     give_up_after: Annotated[float, Meta(ge=0)] | None = None
+    expires_at: str = ""
+    """No attempt starts later than this instant; "": no limit."""
+    expires_after: Annotated[float, Meta(gt=0, le=times.LONGEST_S)] | None = None
 
 
 PLAIN = Extras()
 """The keys of a record in format 1."""
 KEYS = frozenset(Extras.__struct_fields__)
+EXPIRY_KEYS = frozenset({"expires_at", "expires_after"})
 """The names of the keys of format 2."""
 
 
@@ -101,7 +120,12 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
             out["queue"] = keys.queue
     if keys.key is not None:
         out["key"] = keys.key
-    return {**out, **_given(keys), **_later(keys)}
+    return {**out, **_given(keys), **_later(keys), **_expiry(keys)}
+
+
+def is_sound(found: Extras) -> bool:
+    """Return whether the keys of a record have values that only `normalise` can have written, beyond their types."""
+    return not found.expires_at or (found.expires_after is None and times.instant(found.expires_at) is not None)
 
 
 def _given(keys: JobSpec) -> dict[str, Any]:
@@ -137,3 +161,22 @@ def _later(keys: JobSpec) -> dict[str, Any]:
         if (seconds := duration_s(key, getattr(keys, key))) is not None:
             made[key] = tidy(seconds)
     return made
+
+
+def _expiry(keys: JobSpec) -> dict[str, Any]:
+    """Check the keys about the latest start, as `normalise` does."""
+    after_s = duration_s("expires_after", keys.expires_after)
+    if after_s == 0:
+        text = "expires_after: zero would end the job before it starts; remove it for no limit"
+        raise InvalidJobError(text, key="expires_after")
+    if keys.expires_at is None:
+        return {} if after_s is None else {"expires_after": tidy(after_s)}
+    if after_s is not None:
+        text = "expires_at and expires_after cannot be combined"
+        raise InvalidJobError(text, key="expires_at", hint="remove one of them")
+    try:
+        return {"expires_at": times.to_text(times.from_text(keys.expires_at))}
+    except ValueError as error:
+        text = f"expires_at: {keys.expires_at[:60]!r} is not an instant: {error}"
+        hint = "write an instant such as 2026-11-24T06:00:00Z"
+        raise InvalidJobError(text, key="expires_at", hint=hint) from error

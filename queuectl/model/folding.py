@@ -68,6 +68,6 @@ def _kind_of(item: Event) -> str:
     """Return the name under which an event is counted."""
     is_known = (
         item.event in (lifecycle.ENQUEUED, lifecycle.REQUEUED, lifecycle.WARNING, lifecycle.STARTED)
-        or item.event in lifecycle.OUTCOMES
+        or item.event in lifecycle.ENDINGS
     )
     return item.event if is_known else _OTHER

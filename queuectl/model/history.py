@@ -71,8 +71,11 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def ended_to(self) -> str:
-        """The state that the last recorded outcome leads to, or "" if the last event is not an outcome."""
-        if self.last is not None and self.last.event in lifecycle.OUTCOMES:
+        """The state that the last recorded outcome leads to, or "" if the last event is not an outcome.
+
+        The end of a job that does not run counts as an outcome here.
+        """
+        if self.last is not None and self.last.event in lifecycle.ENDINGS:
             return self.last.to
         return ""
 
@@ -104,13 +107,13 @@ def standing(history: list[Event]) -> Standing:
         elif kind == FOLDED:
             starts, failures, error = starts + item.counts.get(STARTED, 0), item.failures, item.reason or error
             continue
-        elif kind not in lifecycle.OUTCOMES:
+        elif kind not in lifecycle.ENDINGS:
             continue  # a warning or an event of a later version moves nothing
         last = item
         due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
     if last is not None and last.event == lifecycle.CANCELLED:
         error = cancelled_text(last.reason)
-    elif last is not None and last.event == SNOOZED and last.to == lifecycle.DLQ:
+    elif last is not None and last.event in (SNOOZED, lifecycle.EXPIRED) and last.to == lifecycle.DLQ:
         error = describe(last)
     return Standing(starts, failures, last, last_start, due_at, delay_s, error)
 
@@ -193,6 +196,8 @@ def describe(item: Event) -> str:
         return "abandoned: its worker died"
     if item.event == lifecycle.CANCELLED:
         return cancelled_text(item.reason)
+    if item.event == lifecycle.EXPIRED:
+        return f"expired: {item.reason}"
     if item.reason and item.exit_code is not None:
         return f"exit {item.exit_code}: {item.reason}"
     return item.reason or (f"exit {item.exit_code}" if item.exit_code is not None else item.event)

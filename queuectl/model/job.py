@@ -147,8 +147,12 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
         out["minimal_env"] = True
     if output_max is not None:
         out["output_max"] = output_max
-    out.update(extras.normalise(keys))
     unknown = {key: value for key, value in document.items() if key not in _KNOWN and key not in ("format", "history")}
+    if keys.expires_at is not None and "signed_by" in unknown:
+        # An older queuectl kept the limit of a job's signature under this key.
+        unknown["signed_until"] = keys.expires_at
+        keys.expires_at = None
+    out.update(extras.normalise(keys))
     out.update(unknown)
     if not unknown:
         return Normalised(out, due_at, delay_s, [])

@@ -27,6 +27,8 @@ SNOOZED = "snoozed"
 """The command asked to run again later: the attempt does not count."""
 CANCELLED = "cancelled"
 """The job was cancelled: it is in dlq/, and did not fail."""
+EXPIRED = "expired"
+"""The job was not started in time: it is in dlq/, and did not run."""
 # Events that move nothing: a note for a person, and one event that replaces many (`folding`).
 WARNING, FOLDED = "warning", "folded"
 # States as other queues call them; --state accepts them too.
@@ -50,6 +52,7 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     (RUNNING, RELEASED): (PENDING,),
     (RUNNING, SNOOZED): (PENDING, DLQ),
     (PENDING, CANCELLED): (DLQ,),
+    (PENDING, EXPIRED): (DLQ,),
     (RUNNING, CANCELLED): (DLQ,),
     (DLQ, REQUEUED): (PENDING,),
     (DONE, REQUEUED): (PENDING,),
@@ -63,6 +66,8 @@ _JOINT = "; "
 # Outcomes that use up an attempt of the job.
 COUNTED = frozenset({FAILED, TIMED_OUT, ABANDONED})
 OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
+# Events that say in `to` where the job goes: outcomes, and the ends of jobs that do not run.
+ENDINGS = OUTCOMES | {EXPIRED}
 EVENTS = frozenset({event for _, event in TABLE} | {WARNING, FOLDED})
 
 

@@ -243,7 +243,7 @@ def exact(data: bytes) -> Record | None:
             if key is None or key in keys:
                 return None
             keys.add(key)
-        if item.format != _format_of(keys):
+        if item.format != _format_of(keys) or (item.extras is not extras.PLAIN and not extras.is_sound(item.extras)):
             return None
         start, end = history_at + len(HISTORY), len(data) - len(CLOSING)
         is_plain = end - start <= _USUAL_PART_BYTES and _PLAIN_EVENTS.fullmatch(data, start, end)

@@ -16,7 +16,7 @@ _NAMED_AT_MOST = 5
 _IGNORED_KEYS = frozenset(
     """state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at last_error
     error exit_code worker worker_id locked_by result name description comment note notes version $schema template
-    params signed_by""".split()  # noqa: SIM905 (a list is 24 lines)
+    params signed_by signed_until""".split()  # noqa: SIM905 (a list is 24 lines)
 )
 # The names of a key in other queues and tools.
 _SYNONYMS = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.model import exit_status, history, record
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, ENDINGS, EXPIRED, PENDING, REJECTED
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir
@@ -58,7 +58,7 @@ def ending_of(session: Session, job_id: str) -> Ending | None:
     except FileNotFoundError:
         return None  # run again, this instant
     standing = item.standing()
-    last = next((event for event in reversed(item.history) if event.event in OUTCOMES), None)
+    last = next((event for event in reversed(item.history) if event.event in ENDINGS), None)
     code = last.exit_code if last is not None else None
     if state == DONE:
         return Ending(item.id, state, code, standing.starts, "")
@@ -77,10 +77,12 @@ def id_at_end(session: Session, job_id: str) -> str:
 def why_dead(item: record.Record) -> str:
     """Return why a job is in dlq/, in words. For a cancelled job they begin with `cancelled`."""
     last = item.standing().last
-    if last is None or (last.to != DLQ and last.event not in OUTCOMES):
+    if last is None or (last.to != DLQ and last.event not in ENDINGS):
         return f"somebody moved it to {DLQ}/"
     if last.event == CANCELLED:
         return history.cancelled_text(last.reason)
+    if last.event == EXPIRED:
+        return history.describe(last)
     return exit_status.with_reason(last.exit_code, last.reason) or last.event.replace("_", " ")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, UntrustedSpoolError
-from queuectl.model import document, history, names, times
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model import document, expiry, history, names, times
+from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import gated, live, order
 from queuectl.monitor.gated import Reason
@@ -23,6 +23,13 @@ _COMMAND_CHARS = 60
 
 def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     """Return why a waiting job does not start."""
+    expires = _expires(session, found, now_at)
+    if expires is not None and expires.kind == EXPIRED:
+        return [expires]
+    return [*_reasons(session, found, now_at), *([expires] if expires is not None else [])]
+
+
+def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     pools = live.pools(session.spool)
     workers = sum(pool.count for pool in pools)
     made = [each for each in (_untrusted(session.spool), _paused(session.spool)) if each is not None]
@@ -122,6 +129,28 @@ def _due(session: Session, found: Located, now_at: float) -> Reason | None:
     # A dead job that is put back runs at once: its wait ends with its old budget.
     change = f"queuectl cancel {item.id}, then: queuectl retry {item.id}"
     return _due_at(standing.due_at, why, change, now_at)
+
+
+def _expires(session: Session, found: Located, now_at: float) -> Reason | None:
+    """Return until when a job may start, or that it may not any more; None if it has no limit."""
+    try:
+        item = session.spool.read(PENDING, found.name).record
+        limit_at = expiry.expires_at(item)
+        text = "" if limit_at is None else expiry.limit_text(item, limit_at)
+    except DamagedRecordError:
+        try:
+            limit = str(lookup.load(session, PENDING, found.name).spec.get("expires_at", ""))
+        except DamagedRecordError:
+            return None
+        limit_at, text = times.instant(limit), f"{limit} (expires_at)"
+    if limit_at is None:
+        return None
+    if limit_at < now_at:
+        change = f"remove the key from the job: queuectl edit {_stem(found.name)}"
+        gone = f"it has expired: no attempt may start after {text}; a worker moves it to {DLQ}/ when its turn comes"
+        return Reason(EXPIRED, gone, change)
+    left = times.format_duration(limit_at - now_at)
+    return Reason("expires", f"it expires in {left}: no attempt may start after {text}", "")
 
 
 def _named_later(name: str, now_at: float) -> Reason | None:

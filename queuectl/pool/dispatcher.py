@@ -373,8 +373,8 @@ class Dispatcher:
                 self._queue.add([name], self._clock.now())
             case Rejected(_, why):
                 self._notify(Notice(WARNING, "rejected", f"{name} was rejected: {why}"))
-            case Dead(dead):
-                self._notify(Notice(WARNING, "dead", f"{dead} moved to dlq/"))
+            case Dead(dead, why):
+                self._notify(Notice(WARNING, "dead", f"{dead} moved to dlq/{f': {why}' if why else ''}"))
             case Split(file, count, names, refused):
                 self._queue.add(names, self._clock.now())
                 jobs = "job" if count == 1 else "jobs"

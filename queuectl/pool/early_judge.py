@@ -19,6 +19,7 @@ from queuectl.jobs.triage import Triage, Verdict
 from queuectl.jobs.verdict import (
     Arriving,
     Busy,
+    Dead,
     Declined,
     Foreign,
     Gone,
@@ -119,7 +120,7 @@ class EarlyJudge:
             case Many():
                 self._queue.pull(name)
                 self._queue.put_ahead(name)
-            case Arriving() | Unreadable() | Stuck() | Foreign() | Gone() | Later() | Rejected():
+            case Arriving() | Unreadable() | Stuck() | Foreign() | Gone() | Dead() | Later() | Rejected():
                 self._queue.pull(name)
                 self._passed(name, verdict)
             case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from queuectl.jobs.verdict import Dead
+from queuectl.jobs.verdict import Dead, Declined
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RELEASED
 from queuectl.model.notice import INFO, WARNING, Notice
@@ -69,10 +69,7 @@ class Outcomes:
                 worker.running_since_s = self._core.session.clock.monotonic()
                 self._core.notify(report)
             case Passed():
-                self._core.dispatcher.passed(worker, report.name, report.declined)
-                if isinstance(report.declined, Dead):
-                    self._counters.count(DLQ)
-                    self._fire(DLQ, report.declined.name)
+                self.passed(worker, report.name, report.declined)
             case Vanished():
                 self._core.dispatcher.settled(worker, report.name, counts=True)
                 self.finished += 1  # a run, although it is on no record
@@ -93,6 +90,13 @@ class Outcomes:
                 self._core.notify(report)
             case _:
                 assert_never(report)
+
+    def passed(self, worker: WorkerProcess | None, name: str, declined: Declined) -> None:
+        """Act on a name that could not be claimed; `worker` None: this process has judged the file."""
+        self._core.dispatcher.passed(worker, name, declined)
+        if isinstance(declined, Dead):
+            self._counters.count(DLQ)
+            self._fire(DLQ, declined.name)
 
     def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
         dispatcher = self._core.dispatcher

@@ -90,7 +90,7 @@ class Parts:
         self._drops = Drops(core, arrivals, triage)
         self.crew = Crew(core, self.pool.name, close_inherited=self._close_inherited)
         self._early_judge = EarlyJudge(
-            triage, queue, lambda name, verdict: dispatcher.passed(None, name, verdict), clock=clock
+            triage, queue, lambda name, verdict: self.outcomes.passed(None, name, verdict), clock=clock
         )
         self._queue_watch = QueueWatch(core, self.pool, self.crew)
         self._inboxes: InboxProcesses | None = None

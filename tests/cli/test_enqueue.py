@@ -388,11 +388,34 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
         "1d",
         "--give-up-after",
         "2d",
+        "--expires",
+        "2999-01-01T00:00:00Z",
     ]
     other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", *later, "--", "true"))
-    third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--", "true"))
+    third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--expires", "2h", "--", "true"))
     assert other["retry_exit_codes"] == [75]
     assert set(job.KNOWN_KEYS) - {*made, *other, *third, "delay"} == set(), "a key has no option"
+
+
+def test_expires_replaces_both_keys_of_the_json(queuectl: Commands, spool: SpoolDir) -> None:
+    """A duration is `expires_after`, anything else an instant; either takes the place of what the JSON says."""
+    made = spec(spool, queuectl("enqueue", "--expires", "2h", '{"command": "true", "expires_at": "2999-01-01T00:00Z"}'))
+    assert made["expires_after"] == 7200 and "expires_at" not in made
+    made = spec(spool, queuectl("enqueue", "--expires", "2999-01-01T00:00Z", '{"command": "true", "expires_after": 5}'))
+    assert made["expires_at"] == "2999-01-01T00:00:00.000Z" and "expires_after" not in made
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("0", "--expires: zero would end the job"),
+        ("2020-01-01T00:00Z", "is in the past"),
+        ("soon", "is not a duration or a time from 1970 to 9999"),
+    ],
+)
+def test_a_bad_limit_of_the_start_is_refused(queuectl: Commands, typed: str, text: str) -> None:
+    """The command line is wrong then, and says how to write it."""
+    assert text in queuectl("enqueue", "--expires", typed, "--command", "true", code=2).err
 
 
 def test_a_key_that_is_ignored_is_warned_of_and_on_record(queuectl: Commands, spool: SpoolDir) -> None:

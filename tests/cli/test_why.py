@@ -59,6 +59,16 @@ def test_why_of_a_held_job_says_how_to_let_it_go(queuectl: Commands, busy: Spool
     assert queuectl("why", "next1").rows[-1] == ["held", "it is held", "queuectl release next1"]
 
 
+def test_why_of_a_job_that_expires(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """The limit is named while the job waits; once it has passed, nothing else matters."""
+    desk.enqueue(id="soon", expires_after=3600)
+    row = queuectl("why", "soon").rows[-1]
+    assert row[0] == "expires" and "no attempt may start after" in row[1] and "(expires_after 1h00m)" in row[1]
+    write_drop(spool, "late,hold.json", {"command": "true", "expires_at": "2026-01-01T00:00:00Z"})
+    ((kind, text, change),) = queuectl("why", "late").rows
+    assert kind == "expired" and "it has expired" in text and change.endswith("queuectl edit late")
+
+
 def test_why_of_a_refused_file_goes_by_its_name(queuectl: Commands, busy: SpoolDir) -> None:
     """A file in rejected/ has no id: it is found by its name, by its stem or by the beginning of it."""
     write_drop(busy, "bad.json", "{", state="rejected")

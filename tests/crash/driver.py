@@ -407,6 +407,13 @@ def _claim_and_fold(hands: Hands, name: str) -> Claimed | Declined:
         folding.FOLD_BYTES, folding.FOLD_KEEPS = most
 
 
+def _too_late(hands: Hands) -> None:
+    """A waiting job that must not start any more."""
+    hands.clock.advance(-2 * HOUR_S)
+    hands.enqueue(id="job", expires_after=60)
+    hands.clock.advance(2 * HOUR_S)
+
+
 def _waiting(hands: Hands) -> str:
     (name,) = hands.spool.waiting_names()
     return name
@@ -746,6 +753,27 @@ OPERATIONS = {
             _claim("job.json"),
             {"job": {_TWICE}},
             {"job": {_ONCE}},
+        ),
+        Operation(
+            "expiry: claim",
+            _too_late,
+            _waiting,
+            lambda hands, name: hands.begin(name),
+            {"job": {"enqueued expired @dlq"}},
+        ),
+        Operation(
+            "expiry: a drop",
+            _drop("job.json", {"command": "true", "expires_at": times.to_text(HOUR_S)}),
+            _nothing,
+            _claim("job.json"),
+            {"job": {"enqueued expired @dlq"}},
+        ),
+        Operation(
+            "expiry: judge a drop",
+            _drop("job.json", {"command": "true", "expires_at": times.to_text(HOUR_S)}),
+            _nothing,
+            _judge,
+            {"job": {"enqueued expired @dlq"}},
         ),
         Operation(
             "drop with another id",

@@ -94,7 +94,7 @@ BUGS = (
     Bug(
         "rescue does not try the lease",
         "jobs/rescue",
-        "        return (is_locked if last.event in lifecycle.OUTCOMES else is_alive)(self._spool, start.lease)",
+        "        return (is_locked if last.event in lifecycle.ENDINGS else is_alive)(self._spool, start.lease)",
         "        return False",
     ),
     Bug(
@@ -106,7 +106,7 @@ BUGS = (
     Bug(
         "rescue counts a run whose outcome is on record",
         "jobs/rescue",
-        "        if last.event in lifecycle.OUTCOMES:\n            allowed =",
+        "        if last.event in lifecycle.ENDINGS:\n            allowed =",
         "        if last.event in ():\n            allowed =",
     ),
     Bug(

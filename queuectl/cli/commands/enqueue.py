@@ -52,6 +52,8 @@ _OPTIONS = {
     "no_retry_exit_codes": "--no-retry-on",
     "retry_exit_codes": "--retry-on",
     "run_at": "--at",
+    "expires_at": "--expires",
+    "expires_after": "--expires",
     "snooze_exit_codes": "--snooze-on",
     "tags": "--tag",
 }
@@ -89,6 +91,7 @@ class Overrides(NamedTuple):
     give_up_after: str | None
     snooze_on: list[int]
     snooze_max: str | None
+    expires: str | None
 
 
 class EnqueueCommand(TyperCommand):
@@ -189,6 +192,10 @@ def enqueue(
         typer.Option(metavar="CODE", help="Run again later, uncounted, after this code (repeatable)."),
     ] = None,
     snooze_max: Annotated[str | None, typer.Option(metavar="TIME", help="Longest unbroken row of snoozes.")] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Do not start later than this: a time from now such as 2h, or as for --at."),
+    ] = None,
 ) -> None:
     """Add jobs to the queue.
 
@@ -236,6 +243,7 @@ def enqueue(
         give_up_after=give_up_after,
         snooze_on=snooze_on or [],
         snooze_max=snooze_max,
+        expires=expires,
     )
     if stdin and words == ["-"]:
         raise WrongUsageError("the jobs and --stdin cannot both come from standard input", hint="use --stdin-file")
@@ -327,6 +335,8 @@ def _typed(given: Overrides) -> dict[str, Any]:
         made["delay"] = given.delay
     if given.at is not None:
         made["run_at"] = sources.instant(given.at)
+    if given.expires is not None:
+        made |= sources.latest(given.expires)
     if given.cwd is not None:
         made["cwd"] = os.path.abspath(given.cwd)
         if not os.path.isdir(made["cwd"]):
@@ -371,10 +381,15 @@ def _as_option(text: str) -> str:
 
 def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     """Return the document with the typed options applied."""
+    from queuectl.model import extras
+
     made = dict(document)
     if "delay" in typed or "run_at" in typed:
         made.pop("delay", None)
         made.pop("run_at", None)
+    if not extras.EXPIRY_KEYS.isdisjoint(typed):
+        for key in extras.EXPIRY_KEYS:
+            made.pop(key, None)
     for key, value in typed.items():
         before = made.get(key)
         if key in ("env", "meta"):

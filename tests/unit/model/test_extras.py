@@ -9,7 +9,14 @@ import pytest
 from queuectl.errors import InvalidJobError
 from queuectl.model import document, extras, job, record
 
-KEYS = [{"stdin": "x"}, {"stdin": ""}, {"stdin_file": "x"}, {"give_up_after": 5}, {"snooze_max": 5}]
+KEYS = [
+    {"stdin": "x"},
+    {"stdin": ""},
+    {"stdin_file": "x"},
+    {"give_up_after": 5},
+    {"snooze_max": 5},
+    {"expires_after": 5},
+]
 DEFAULTS = job.RetryDefaults(3, 2.0, 3600.0, 0.0)
 
 
@@ -50,6 +57,12 @@ def test_a_key_that_a_person_adds_is_taken_in() -> None:
         ({"snooze_max": "later"}, "snooze_max", "snooze_max"),
         ({"give_up_after": -1}, "give_up_after", "give_up_after"),
         ({"stdin_file": ""}, "stdin_file", "not the path of a file"),
+        ({"expires_after": 0}, "expires_after", "zero would end the job"),
+        ({"expires_after": "soon"}, "expires_after", "expires_after"),
+        ({"expires_at": "2026-11-24"}, "expires_at", "is not an instant"),
+        ({"expires_at": "2026-11-24T06:00:00"}, "expires_at", "time zone"),
+        ({"expires_at": 5}, "expires_at", "expires_at"),
+        ({"expires_at": "2026-11-24T06:00:00Z", "expires_after": 5}, "expires_at", "cannot be combined"),
         ({"stdin_file": "a\0b"}, "stdin_file", "not the path of a file"),
     ],
 )
