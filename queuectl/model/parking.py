@@ -63,7 +63,7 @@ class Parking:
         """Return whether a name may be suggested now; if not, it is parked behind its key."""
         parts = names.parse(name)
         place = self.place_of(parts)
-        if place is None or parts is None:
+        if place is None or parts is None or name in self._out:
             return True
         where = (place.queue, place.key)
         if place.key and (where in self._shut_keys or self._out_with[where] >= place.per_key):

@@ -119,8 +119,7 @@ class RunQueue:
                 key = self._undated[name] = order.key_at(seen, name)
                 if parts is not None:
                     undated.append(name)
-            where = (parts.priority, parts.owner, parts.queue) if parts is not None else (0, "", "")
-            lines.setdefault(where, []).append(key)
+            lines.setdefault(_line_of(parts), []).append(key)
         for keys in lines.values():
             keys.sort()
         for (priority, owner, queue), keys in sorted(lines.items(), key=lambda item: item[1][0]):
@@ -143,10 +142,7 @@ class RunQueue:
     def _ripen(self, name: str) -> None:
         """Make a name ready that is due."""
         parts = names.parse(name)
-        if parts is not None:
-            self._extend([order.key_of(name, parts)], parts.priority, parts.owner, parts.queue)
-        else:
-            self._extend([order.key_of(name, parts)], 0, "", "")
+        self._extend([order.key_of(name, parts)], *_line_of(parts))
 
     def _extend(self, keys: list[str], priority: int, owner: str, queue: str) -> None:
         self._count += len(keys)
@@ -210,17 +206,14 @@ class RunQueue:
     def put_first(self, name: str) -> None:
         """Suggest a taken name again, before all others of its priority and queue."""
         parts = names.parse(name)
-        self._release(name)
+        self.release(name)
         self._known.add(name)
         self._is_plain = self._is_plain and (parts is None or not (parts.queue or parts.key))
         key = self._key_before_all(name)
         if parts is not None and not order.key_of(name, parts):
             self._undated[name] = key
             self._to_judge[name] = None
-        if parts is not None:
-            self._put_before(key, parts.priority, parts.owner, parts.queue)
-        else:
-            self._put_before(key, 0, "", "")
+        self._put_before(key, *_line_of(parts))
 
     def _put_before(self, key: str, priority: int, owner: str, queue: str) -> None:
         self._count += 1
@@ -232,9 +225,13 @@ class RunQueue:
         else:
             line.add_first(key)
 
-    def forget(self, name: str) -> None:
-        """Forget a taken name that is settled, gone or renamed. If a listing has it again, it is new."""
-        self._release(name)
+    def forget(self, name: str, *, is_out: bool = False) -> None:
+        """Forget a taken name that is settled, gone or renamed. If a listing has it again, it is new.
+
+        With `is_out` another worker may still run the job, so that the name still counts for its queue and key.
+        """
+        if not is_out:
+            self.release(name)
         self._known.discard(name)
         self._skipped.discard(name)
 
@@ -252,7 +249,7 @@ class RunQueue:
 
     def skip(self, name: str) -> None:
         """Stop suggesting this file while it stays listed; see `unskip`."""
-        self._release(name)
+        self.release(name)
         self._known.discard(name)
         self._skipped.add(name)
 
@@ -302,13 +299,20 @@ class RunQueue:
         """Keep a name until its queue, or its key if it has one in `where`, has room; see `watched`."""
         queue, key = where
         self._is_plain = False
-        self._known.add(name)
-        if not key:
-            self._parking.shut(queue)
+        parts = names.parse(name)
+        own = order.key_of(name, parts)
+        if key:
+            self._known.add(name)
+            self._count += 1
+            self._parking.shut_key(name, own or self._key_before_all(name), where)
+            return
+        self._parking.shut(queue)
+        if not own:
             self.put_first(name)
             return
-        self._count += 1
-        self._parking.shut_key(name, order.key_of(name, names.parse(name)) or self._key_before_all(name), where)
+        # Several workers may find the gate shut, in any order: each name takes its own place in the line again.
+        self._known.add(name)
+        self._extend([own], *_line_of(parts))
 
     @property
     def watched(self) -> tuple[set[str], set[Where]]:
@@ -337,8 +341,8 @@ class RunQueue:
             self._open(queue)
         self._put_back(freed)
 
-    def _release(self, name: str) -> None:
-        """Count a suggested name as back."""
+    def release(self, name: str) -> None:
+        """Count a suggested name as back, if it counts for a queue or key."""
         if self._is_plain:
             return
         queue, freed = self._parking.release(name)
@@ -377,12 +381,14 @@ class RunQueue:
         for _, name in sorted(item for item in self._waiting if item[1] in wanted):
             parts = names.parse(name)
             key = order.key_at(self._new_stamp(now_at), name)  # increasing stamps, in the order of their times
-            if parts is not None:
-                self._extend([key], parts.priority, parts.owner, parts.queue)
-            else:
-                self._extend([key], 0, "", "")
+            self._extend([key], *_line_of(parts))
         heapq.heapify(rest)
         self._waiting = rest
+
+
+def _line_of(parts: names.NameParts | None) -> tuple[int, str, str]:
+    """Return the priority, the owner and the queue in a name."""
+    return (parts.priority, parts.owner, parts.queue) if parts is not None else (0, "", "")
 
 
 def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:

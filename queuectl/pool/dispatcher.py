@@ -7,7 +7,6 @@ a little later. A file that is still arriving waits until it changes.
 
 from __future__ import annotations
 
-import heapq
 import math
 from typing import assert_never
 
@@ -41,6 +40,7 @@ from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool import sharing_out
 from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.later_tries import LaterTries
 from queuectl.pool.pace import Pace
 from queuectl.pool.reported import ReportedOnce
 from queuectl.pool.split_turns import SplitTurns
@@ -55,13 +55,6 @@ SHARE_AFTER_S = 0.02
 LONG_S = 0.05
 # Workers that all run jobs for this long are slow (see `is_slow`).
 SLOW_S = 0.5
-# When a name is suggested again, by why it could not be claimed: after 2, 4, 8 ... times the first value, up to the
-# second. A writer usually closes its file at once; processes that a run has left usually stay.
-_AGAIN_S: dict[type[Busy | Open | Alive], tuple[float, float]] = {
-    Busy: (0.01, 1.0),
-    Open: (0.001, 0.05),
-    Alive: (0.05, 2.0),
-}
 # Final answers for a file. If another worker got the name, too, that worker only finds that the file is gone.
 _ENDS = (Later, Gated, Repaired, Rejected, Dead, Splitting, Split)
 
@@ -84,8 +77,7 @@ class Dispatcher:
         """How many runs may still end, or None for any number."""
         self._notify = notify
         self._pace = Pace()
-        self._again: list[tuple[float, str]] = []
-        self._busy_tries: dict[str, int] = {}
+        self._again = LaterTries(clock)
         self._unsettled: dict[str, WorkerProcess] = {}
         """Names whose runs have ended, but whose worker cannot record the outcome."""
         self._reported = ReportedOnce(clock, notify, self._is_in_trouble)
@@ -101,7 +93,7 @@ class Dispatcher:
         """True if nothing is left to do, except names that are due later."""
         return not (
             len(self._queue)
-            or self._again
+            or len(self._again)
             or len(self._arrivals)
             or self._unsettled
             or not self._split_turns.is_empty
@@ -115,7 +107,7 @@ class Dispatcher:
         """
         if (
             not len(self._queue)
-            and not self._again
+            and not len(self._again)
             and not self._unsettled
             and not any(worker.outstanding or worker.unanswered for worker in self._workers)
         ):
@@ -135,7 +127,7 @@ class Dispatcher:
 
     def next_s(self) -> float | None:
         """Return when work is due without an event (monotonic), or None."""
-        until = [self._again[0][0]] if self._again else []
+        until = [again_s] if (again_s := self._again.next_s()) is not None else []
         if (split_s := self._split_turns.next_s()) is not None:
             until.append(split_s)
         if any(worker.outstanding.keys() - worker.running.keys() for worker in self._workers):
@@ -150,8 +142,8 @@ class Dispatcher:
         Return True if a slot is idle.
         """
         now_s = self._clock.monotonic()
-        while self._again and self._again[0][0] <= now_s:
-            self._queue.put_first(heapq.heappop(self._again)[1])
+        for name in self._again.take_due(now_s):
+            self._queue.put_first(name)
         for worker in self._workers:
             if worker.is_full and now_s - worker.running_since_s >= LONG_S:
                 self.take_back(worker)
@@ -237,8 +229,12 @@ class Dispatcher:
 
     def reassign(self, worker: WorkerProcess) -> None:
         """Queue the names of a dead worker again."""
+        others = worker.unanswered | worker.running.keys()
         for name in reversed(worker.take_names()):
             self._put_first(name)
+        for name in others:
+            if not self._is_at_a_worker(name):
+                self._queue.release(name)
         for name in [name for name, keeper in self._unsettled.items() if keeper is worker]:
             del self._unsettled[name]
             self._queue.forget(name)
@@ -252,7 +248,7 @@ class Dispatcher:
         worker.running.pop(name, None)
         self._queue.forget(name)
         self._arrivals.drop(name)
-        self._busy_tries.pop(name, None)
+        self._again.forget(name)
         self._reported.forget(name)
         self._unsettled.pop(name, None)
         if counts and self.jobs_left is not None:
@@ -274,9 +270,9 @@ class Dispatcher:
             case _ if key:
                 self._split_on(name, key, declined, self._clock.monotonic() - given_s)
             case Busy() | Open():
-                self._suggest_later(name, declined)
+                self._again.put(name, declined)
             case Alive(why):
-                self._suggest_later(name, declined)
+                self._again.put(name, declined)
                 self._reported.report("alive", name, f"{name} waits: {why}")
             case Arriving() | Unreadable() | Stuck() | Foreign():
                 self._wait_for_change(name, declined)
@@ -290,7 +286,9 @@ class Dispatcher:
             case Gated():
                 self._forget(name)
                 self._wait_behind_gate(declined)
-            case Gone() | Later() | Repaired() | Rejected() | Dead() | Split():
+            case Gone():
+                self._forget(name, is_out=self._is_at_a_worker(name))
+            case Later() | Repaired() | Rejected() | Dead() | Split():
                 self._forget(name)
                 self._announce(name, declined)
             case Many() | Splitting() | SplitStuck():  # no worker answers with `Many`; the others have a key
@@ -303,15 +301,9 @@ class Dispatcher:
         if gated.why == NOT_TAKEN:
             self._queue.skip(gated.name)
         elif gated.why == BUSY:
-            self._suggest_later(gated.name, Busy())
+            self._again.put(gated.name, Busy())
         else:
             self._queue.put_behind(gated.name, (gated.queue, gated.key if gated.why == KEY_FULL else ""))
-
-    def _suggest_later(self, name: str, declined: Busy | Open | Alive) -> None:
-        tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
-        first_s, longest_s = _AGAIN_S[type(declined)]
-        wait_s = min(first_s * 2 ** min(tries, 8), longest_s)
-        heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
 
     def _wait_for_change(self, name: str, declined: Arriving | Unreadable | Stuck | Foreign) -> None:
         """Skip a file until it changes, or until its next try is due."""
@@ -330,11 +322,17 @@ class Dispatcher:
             case _:
                 assert_never(declined)
 
-    def _forget(self, name: str) -> None:
-        """Forget a name that no longer waits, or that was renamed."""
-        self._queue.forget(name)
+    def _is_at_a_worker(self, name: str) -> bool:
+        """Return whether a worker that got this name, too, may run it."""
+        return any(
+            name in each.outstanding or name in each.unanswered or name in each.running for each in self._workers
+        )
+
+    def _forget(self, name: str, *, is_out: bool = False) -> None:
+        """Forget a name that no longer waits, or that was renamed; see `RunQueue.forget`."""
+        self._queue.forget(name, is_out=is_out)
         self._arrivals.drop(name)
-        self._busy_tries.pop(name, None)
+        self._again.forget(name)
         self._unsettled.pop(name, None)
 
     def _split_on(self, name: str, key: str, declined: Declined, took_s: float) -> None:
@@ -390,7 +388,7 @@ class Dispatcher:
         )
 
     def _is_in_trouble(self, name: str) -> bool:
-        return name in self._arrivals or name in self._busy_tries
+        return name in self._arrivals or name in self._again
 
 
 def _cure(cure: str) -> str:

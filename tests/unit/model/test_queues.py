@@ -238,6 +238,18 @@ def test_gate_that_others_filled_is_left_alone_until_it_is_opened() -> None:
     assert _take_all(queue) == ["0001,q=mail", "0002,q=mail"]
 
 
+def test_names_that_found_their_gate_shut_keep_their_order() -> None:
+    """Workers answer in any order; when the gate opens, the first in line is the first again."""
+    listed = [_name(n, ",q=mail") for n in range(4)]
+    queue = _queue(*listed, limits={"mail": Queue(slots=4)}, slots=4)
+    taken = [queue.take() for _ in range(3)]
+    for name in (taken[1], taken[0], taken[2]):
+        queue.forget(str(name))
+        queue.put_behind(str(name), ("mail", ""))
+    queue.reopen("mail")
+    assert _take_all(queue) == [f"000{n},q=mail" for n in range(4)]
+
+
 def test_key_that_others_have_is_left_alone_until_it_is_opened() -> None:
     """The same for one key: others of the queue pass."""
     name = _name(1, ",q=mail,key=a")

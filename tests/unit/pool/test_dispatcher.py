@@ -19,6 +19,7 @@ from queuectl.jobs.verdict import (
     Unrecorded,
 )
 from queuectl.model import names
+from queuectl.model.queues import Queue
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.dispatcher import LONG_S, SHARE_AFTER_S, Dispatcher
@@ -52,6 +53,30 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     dispatcher.settled(first, "a.json", counts=False)
     dispatcher.feed(careful=False)
     assert sum(len(worker.outstanding) for worker in workers) == 1
+
+
+def test_a_name_at_two_workers_keeps_its_place_in_its_queue(spool: SpoolDir, clock: FakeClock) -> None:
+    """The second worker finds the file gone, because the first one runs it: the queue is still full."""
+    workers = [WorkerProcess(), WorkerProcess(), WorkerProcess()]
+    for worker in workers:
+        worker.is_ready = True
+    queue = RunQueue({"mail": Queue(slots=1)}, slots=3)
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=lambda _: None)
+    dispatcher.add(["a,q=mail.json", "b,q=mail.json"])
+    dispatcher.feed(careful=False)
+    first = next(worker for worker in workers if worker.outstanding)
+    clock.advance(SHARE_AFTER_S * 2)
+    dispatcher.feed(careful=False)
+    second = next(worker for worker in workers if worker.outstanding)
+    assert second is not first and list(second.outstanding) == ["a,q=mail.json"]
+    dispatcher.passed(second, "a,q=mail.json", Gone())
+    dispatcher.feed(careful=False)
+    assert not any(worker.outstanding for worker in workers)
+    dispatcher.reassign(first)
+    first.is_ready = True
+    dispatcher.feed(careful=False)
+    assert [name for worker in workers for name in worker.outstanding] == ["b,q=mail.json"]
 
 
 def test_what_became_of_a_name_at_two_workers_is_not_lost(spool: SpoolDir, clock: FakeClock) -> None:
