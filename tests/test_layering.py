@@ -321,6 +321,9 @@ OTHER_WORDS = frozenset(
     {
         ("jobs.hold", "released"),
         ("model.notice", "warning"),
+        ("model.parents", "done"),  # a condition
+        ("monitor.facts", "blocked"),
+        ("monitor.metrics", "blocked"),
         ("spool.pools", "released"),
     }
 )

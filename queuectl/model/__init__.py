@@ -18,6 +18,7 @@ __all__ = [
     "names",
     "notice",
     "order",
+    "parents",
     "patterns",
     "programs",
     "progress",

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import names, times
+from queuectl.model import names, parents, times
 from queuectl.model.spec import SECONDS, Duration, PlainSpec, duration_s, tidy
 
 DEFAULT_QUEUE = "default"
@@ -80,6 +80,15 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
             extra=SECONDS,
         ),
     ] = None
+    after: Annotated[
+        str | dict[str, str] | list[str | dict[str, str]] | None,
+        Meta(
+            description="Jobs that must end before this one may start, at most 1,000: ids, or objects with `id` and "
+            "`when` (done, ended or dead; default: done).",
+            examples=["job1", ["job1", {"id": "job2", "when": "ended"}]],
+            extra={"takes": parents.EXPECTED},
+        ),
+    ] = None
 
 
 class Extras(msgspec.Struct, frozen=True):
@@ -97,6 +106,7 @@ class Extras(msgspec.Struct, frozen=True):
     expires_at: str = ""
     """No attempt starts later than this instant; "": no limit."""
     expires_after: Annotated[float, Meta(gt=0, le=times.LONGEST_S)] | None = None
+    after: parents.Recorded = ()
 
 
 PLAIN = Extras()
@@ -120,6 +130,10 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
             out["queue"] = keys.queue
     if keys.key is not None:
         out["key"] = keys.key
+    if keys.after is not None:
+        out["after"] = after = parents.parse(keys.after)
+        if keys.id in [each if isinstance(each, str) else each["id"] for each in after]:
+            raise InvalidJobError(f"after: names the job itself, {keys.id!r}", key="after", hint="remove it")
     return {**out, **_given(keys), **_later(keys), **_expiry(keys)}
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.model import lifecycle, times
-from queuectl.model.lifecycle import ABANDONED, ENQUEUED, FOLDED, REQUEUED, SNOOZED, STARTED, TIMED_OUT
+from queuectl.model.lifecycle import ABANDONED, ENQUEUED, FOLDED, REQUEUED, SNOOZED, STARTED, TIMED_OUT, UNMET
 
 _Count = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -44,6 +44,8 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     since_at: str = ""
     snoozes: _Count = 0
     snoozing_since_at: str = ""
+    after: str = ""
+    met: _Count = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -113,7 +115,7 @@ def standing(history: list[Event]) -> Standing:
         due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
     if last is not None and last.event == lifecycle.CANCELLED:
         error = cancelled_text(last.reason)
-    elif last is not None and last.event in (SNOOZED, lifecycle.EXPIRED) and last.to == lifecycle.DLQ:
+    elif last is not None and last.event in (SNOOZED, lifecycle.EXPIRED, UNMET) and last.to == lifecycle.DLQ:
         error = describe(last)
     return Standing(starts, failures, last, last_start, due_at, delay_s, error)
 

@@ -29,8 +29,12 @@ CANCELLED = "cancelled"
 """The job was cancelled: it is in dlq/, and did not fail."""
 EXPIRED = "expired"
 """The job was not started in time: it is in dlq/, and did not run."""
+UNMET, SKIPPED = "unmet", "skipped"
+"""The job does not run, because of its parents: it is dead (in dlq/), or there is nothing to do (in done/)."""
 # Events that move nothing: a note for a person, and one event that replaces many (`folding`).
 WARNING, FOLDED = "warning", "folded"
+BLOCKED, MISSING, UNBLOCKED = "blocked", "missing", "unblocked"
+"""The job waits for another parent now; that parent is in no folder; the job need not ask its parents any more."""
 # States as other queues call them; --state accepts them too.
 STATE_ALIASES = {
     "completed": DONE,
@@ -53,6 +57,8 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     (RUNNING, SNOOZED): (PENDING, DLQ),
     (PENDING, CANCELLED): (DLQ,),
     (PENDING, EXPIRED): (DLQ,),
+    (PENDING, UNMET): (DLQ,),
+    (PENDING, SKIPPED): (DONE,),
     (RUNNING, CANCELLED): (DLQ,),
     (DLQ, REQUEUED): (PENDING,),
     (DONE, REQUEUED): (PENDING,),
@@ -67,8 +73,8 @@ _JOINT = "; "
 COUNTED = frozenset({FAILED, TIMED_OUT, ABANDONED})
 OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
 # Events that say in `to` where the job goes: outcomes, and the ends of jobs that do not run.
-ENDINGS = OUTCOMES | {EXPIRED}
-EVENTS = frozenset({event for _, event in TABLE} | {WARNING, FOLDED})
+ENDINGS = OUTCOMES | {EXPIRED, UNMET, SKIPPED}
+EVENTS = frozenset({event for _, event in TABLE} | {WARNING, FOLDED, BLOCKED, MISSING, UNBLOCKED})
 
 
 class Policy(NamedTuple):

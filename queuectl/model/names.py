@@ -3,8 +3,8 @@
 A job file is `ID.json` in every state folder. The name of a waiting job has flags, as in maildir, if it is not simply
 next: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, its owner: `ID,by=anna.json`, and its queue and key:
 `ID,q=mail,key=berlin.json`. If the id does not contain the time of arrival, a flag does:
-`ID,in=20261125T001500.123456Z.json`. The name is a hint, so that one listing gives the order of runs; the record is the
-truth.
+`ID,in=20261125T001500.123456Z.json`. A job that waits for another one is `ID,after=PARENT.json`. The name is a hint,
+so that one listing gives the order of runs; the record is the truth.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ _FLAGGED = re.compile(
     \.json""",
     re.VERBOSE,
 )
+# The usual names of jobs that wait for another one.
+_BLOCKED = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),after=([A-Za-z0-9][A-Za-z0-9-]{0,99})\.json")
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
 _KEY = re.compile(rf"{_PLAIN_KEY.pattern}|[A-Za-z0-9-]{{0,15}}~[a-z2-7]{{16}}")
@@ -91,7 +93,7 @@ class NameParts(NamedTuple):
     """The parts of the name of a waiting file: stem, due time (None: now), priority and owner ("": none).
 
     `arrived` is the stamp of the flag `in`, "" if there is none (see `stamp`). `queue` "" means the default queue, and
-    `key` is as `key_flag` returns it, "" for none.
+    `key` is as `key_flag` returns it, "" for none. `after` is the id of the job that it waits for, "" for none.
     """
 
     stem: str
@@ -101,6 +103,7 @@ class NameParts(NamedTuple):
     arrived: str = ""
     queue: str = ""
     key: str = ""
+    after: str = ""
 
 
 def ends_as_job(file_name: str) -> bool:
@@ -249,6 +252,8 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(owned[1], None, 0, owned[2])
     if ",in=" in stem and (timed := TIMED.fullmatch(file_name)) is not None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
+    if ",after=" in stem and (blocked := _BLOCKED.fullmatch(file_name)) is not None:
+        return NameParts(blocked[1], None, 0, after=blocked[2])
     if (flagged := _FLAGGED.fullmatch(file_name)) is not None and "," in stem:
         found, due, day, time, micros, prio, owner, queue, key = flagged.groups("")
         due_at = times.from_name(due) if due else None
@@ -263,7 +268,7 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(stem, None, 0)
     due_at = None
     priority = 0
-    owner = arrived = queue = key = ""
+    owner = arrived = queue = key = after = ""
     while (split := stem.rpartition(","))[0]:
         flag, _, value = split[2].partition("=")
         if flag == "due" and (instant_at := times.from_name(value)) is not None:
@@ -278,10 +283,12 @@ def parse(file_name: str) -> NameParts | None:
             queue = value
         elif flag == "key" and _KEY.fullmatch(value):
             key = value
+        elif flag == "after" and _ID.fullmatch(value):
+            after = value
         else:
             break
         stem = split[0]
-    return NameParts(stem, due_at, priority, owner, arrived, queue, key)
+    return NameParts(stem, due_at, priority, owner, arrived, queue, key, after)
 
 
 def is_temporary(file_name: str) -> bool:
@@ -295,7 +302,7 @@ def is_temporary(file_name: str) -> bool:
         return False
     if ",in=" in file_name and TIMED.fullmatch(file_name):
         return False
-    if "," in file_name and _FLAGGED.fullmatch(file_name):
+    if "," in file_name and (_FLAGGED.fullmatch(file_name) or _BLOCKED.fullmatch(file_name)):
         return False
     return _TEMPORARY.search(file_name) is not None or opens_a_device(file_name)
 
@@ -370,6 +377,11 @@ def waiting_name(
     queue, key = place
     q = f",q={queue}" if queue else ""
     return f"{job_id}{when}{prio}{by}{q}{f',key={key}' if key else ''}.json"
+
+
+def blocked_name(job_id: str, parent: str) -> str:
+    """Return the name of the file of a job that waits for another one. It has no other flag: its turn comes later."""
+    return f"{job_id},after={parent}.json"
 
 
 def as_dropped(file_name: str) -> str:

@@ -35,7 +35,7 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import extras, history, job, lifecycle, names, sizes, times
+from queuectl.model import extras, history, job, lifecycle, names, parents, sizes, times
 from queuectl.model.extras import Extras
 from queuectl.model.history import Event, Standing
 from queuectl.model.job import FORMAT_VERSION, PLAIN_FORMAT, PRIORITY_LIMIT, RETRIES_LIMIT
@@ -97,6 +97,11 @@ class Record(msgspec.Struct):
     def place(self) -> tuple[str, str]:
         """The queue ("": the default queue), and the key as names have it ("": none)."""
         return self.extras.queue, names.key_flag(self.extras.key)
+
+    @property
+    def blocked(self) -> parents.Progress | None:
+        """How far the job is with its parents; None if it has none, or need not ask them any more."""
+        return parents.progress(self.extras.after, self.history) if self.extras.after else None
 
     @property
     def policy(self) -> lifecycle.Policy:
@@ -200,11 +205,13 @@ def decode(data: bytes, *, path: str = "") -> Record:
 
         cause = mistakes.in_document(Record, data)
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=cause) from error
-    # The id and the owner become parts of paths.
+    # The id, the owner and the parents become parts of paths.
     if why := names.why_bad_id(item.id):
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its id {why}")
     if item.owner and (why := job.why_bad_owner(item.owner)):
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its owner {why}")
+    if item.extras.after and (why := parents.why_bad(item.extras.after)):
+        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its key after {why}")
     return item
 
 

@@ -219,6 +219,8 @@ def record_name(job_id: str) -> str:
 
 def name_for(item: record.Record, standing: history.Standing, now_at: float, arrived: str = "") -> str:
     """Return the name of a waiting job's file for its record; `arrived` is the arrival in its earlier name."""
+    if (blocked := item.blocked) is not None:
+        return names.blocked_name(item.id, blocked.pointer)
     due_at = standing.due_at
     if due_at is not None and history.is_due(due_at, standing.delay_s, now_at):
         due_at = None
