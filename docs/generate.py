@@ -204,6 +204,11 @@ INBOX_KEYS = (
         "The jobs that it accepts. `trusted`: all; `templates`: commands of `[commands]`; `signed`: signed jobs.",
     ),
     ("owner", "the folder's name", "Owner of its jobs."),
+    (
+        "queue",
+        "the default queue",
+        "Queue of its jobs. In the mode `trusted` a job may name another one.",
+    ),
     ("tags", "none", "Tags for jobs without their own."),
     (
         "settle_s",

@@ -80,10 +80,15 @@ def admit(document: Mapping[str, Any], rules: Rules, *, stem: str, now_at: float
 
 
 def _trusted(document: Mapping[str, Any], inbox: Inbox, stem: str) -> dict[str, Any]:
-    made = {"id": names.clean_id(stem), "owner": inbox.owner, **document}
+    made = {"id": names.clean_id(stem), "owner": inbox.owner, **_queue(inbox), **document}
     if inbox.tags and "tags" not in made:
         made["tags"] = list(inbox.tags)
     return made
+
+
+def _queue(inbox: Inbox) -> dict[str, str]:
+    """Return the queue that the settings give to jobs of an inbox, as a key of a job."""
+    return {"queue": inbox.queue} if inbox.queue else {}
 
 
 def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, Any]:
@@ -92,6 +97,8 @@ def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, An
     del made["expires_at"]
     if made.setdefault("owner", inbox.owner) != inbox.owner:
         raise InvalidJobError(f"owner: jobs of this inbox belong to {inbox.owner}", key="owner", hint="omit it")
+    if inbox.queue and made.setdefault("queue", inbox.queue) != inbox.queue:
+        raise InvalidJobError(f"queue: jobs of this inbox are in the queue {inbox.queue}", key="queue", hint="omit it")
     if inbox.tags and "tags" not in made:
         made["tags"] = list(inbox.tags)
     return made
@@ -118,6 +125,7 @@ def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str,
         "command": render(command, params, confinement.resolve),
         "minimal_env": True,
         "owner": inbox.owner,
+        **_queue(inbox),
         "tags": [*inbox.tags, *_tags(document.get("tags", []))],
         "template": name,
         "params": params,

@@ -23,6 +23,8 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The jobs that a file may hold: any; only commands named in the settings; any job that a key signed."""
     owner: str = ""
     """The owner of the jobs. Owners take turns. Default: the folder's name."""
+    queue: str = ""
+    """The queue of jobs without their own; in the modes templates and signed of all its jobs. "": the default queue."""
     tags: tuple[str, ...] = ()
     """Tags for jobs without their own."""
     settle_s: float | str | None = None
@@ -98,6 +100,7 @@ def example() -> list[str]:
         '# path = "/srv/drop/anna"',
         '# mode = "trusted"         # trusted: any command; templates: only [commands]; signed: only signed jobs',
         '# owner = "anna"           # owner of the jobs; default: the name of the folder',
+        '# queue = "mail"           # queue of the jobs; default: the default queue',
         "# receipts = true          # write NAME.failed.txt for a dead job; done_receipts: also NAME.done.txt",
         "# max_bytes = 65536        # size limit of a file",
         "# max_waiting = 1000       # how many of its jobs may wait in the spool; other files stay in the inbox",
@@ -112,6 +115,8 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
     owner = inbox.owner or names.clean_id(re.split(r"[\\/]+", inbox.path.rstrip("\\/"))[-1])[: job.OWNER_MAX_CHARS]
     if why := job.why_bad_owner(owner):
         raise _error(path, f"{SECTION}.owner", f"{owner[:60]!r} {why}")
+    if inbox.queue and (why := names.why_bad_queue(inbox.queue)):
+        raise _error(path, f"{SECTION}.queue", f"{inbox.queue[:60]!r} {why}")
     if inbox.settle_s is not None:
         try:
             settle_s = times.parse_duration(inbox.settle_s)

@@ -122,17 +122,18 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
             hint="remove one: after a code that is not in retry_exit_codes, the job is dead anyway",
         )
     priority = keys.priority
+    retries = defaults
     if defaults.queues and (own := defaults.queues.get(keys.queue or extras.DEFAULT_QUEUE)) is not None:
-        defaults = _of_queue(defaults, own)
+        retries = _of_queue(defaults, own)
         timeout_s = own.timeout if timeout_s is None else timeout_s
         priority = priority if "priority" in document else own.priority
     due_at, delay_s = _due(keys, now_at)
     out: dict[str, Any] = {} if keys.id is None else {"id": keys.id}
     out["command"] = keys.command
-    out["max_retries"] = defaults.max_retries if keys.max_retries is None else keys.max_retries
-    out["backoff_base"] = tidy(defaults.backoff_base if keys.backoff_base is None else keys.backoff_base)
-    out["backoff_max"] = tidy(defaults.backoff_max_s if backoff_max_s is None else backoff_max_s)
-    if jitter := defaults.jitter if keys.jitter is None else keys.jitter:
+    out["max_retries"] = retries.max_retries if keys.max_retries is None else keys.max_retries
+    out["backoff_base"] = tidy(retries.backoff_base if keys.backoff_base is None else keys.backoff_base)
+    out["backoff_max"] = tidy(retries.backoff_max_s if backoff_max_s is None else backoff_max_s)
+    if jitter := retries.jitter if keys.jitter is None else keys.jitter:
         out["jitter"] = tidy(jitter)
     if timeout_s is not None:
         out["timeout"] = tidy(timeout_s)
@@ -154,11 +155,12 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
         keys.expires_at = None
     out.update(extras.normalise(keys))
     out.update(unknown)
-    if not unknown:
+    if not unknown and (keys.queue is None or keys.queue in defaults.queues or not defaults.queues):
         return Normalised(out, due_at, delay_s, [])
     from queuectl.model import unknown_keys  # imported only if needed
 
-    return Normalised(out, due_at, delay_s, unknown_keys.warnings(unknown, KNOWN_KEYS))
+    warnings = unknown_keys.warnings(unknown, KNOWN_KEYS) if unknown else []
+    return Normalised(out, due_at, delay_s, [*warnings, *unknown_keys.queue_warnings(keys.queue, defaults.queues)])
 
 
 def _of_queue(defaults: RetryDefaults, own: Queue) -> RetryDefaults:

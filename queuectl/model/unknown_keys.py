@@ -33,6 +33,8 @@ _SYNONYMS = {
     "backoff_max": "max_backoff backoff_limit retry_delay_max",
     "no_retry_exit_codes": "no_retry no_retry_on stop_codes fatal_exit_codes",
     "retry_exit_codes": "retry_on retry_codes",
+    "expires_at": "expires expire_at expiry expiration not_after latest_start start_before",
+    "expires_after": "expires_in expire_after expire_in start_within",
     "output_max": "max_output output_limit log_max",
     "owner": "user username author",
     "id": "job_id jobid uuid key",
@@ -85,3 +87,10 @@ def _meant(key: str, known_keys: Sequence[str]) -> str:
         return near[0]
     near = difflib.get_close_matches(folded, _MEANT, n=1, cutoff=0.85) if len(folded) >= _NEAR_FROM_CHARS else []
     return _MEANT[near[0]] if near else ""
+
+
+def queue_warnings(queue: str | None, named: Iterable[str]) -> list[str]:
+    """Return a warning for a queue that looks like a misspelt one of those that the settings name."""
+    known = [*named, "default"]
+    near = [] if queue is None or queue in known else difflib.get_close_matches(queue, known, n=1, cutoff=0.75)
+    return [f"the settings do not name the queue {queue!r}; did you mean {each!r}?" for each in near]

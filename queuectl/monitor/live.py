@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from queuectl.monitor.rows import EndedPool, PoolRow, RunRow, WorkerRow
@@ -40,6 +40,7 @@ def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
             each.held,
             each.queues,
             tuple(WorkerRow(row.name, row.pid, row.slots, 0, row.is_ending) for row in each.workers),
+            each.version,
         )
         for each in pools(spool)
     )
@@ -79,3 +80,9 @@ def settings_changed(spool: SpoolDir, found: Sequence[PoolRow]) -> bool:
     sig = files.sig_of(spool.settings_path)
     changed_at = 0.0 if sig is None else sig.mtime_ns / 1e9
     return any(pool.held or changed_at > pool.settings_at + _CLOCKS_APART_S for pool in found)
+
+
+def other_versions(versions: Iterable[str]) -> str:
+    """Return the versions of live pools in words if they differ, or "". Texts of pools' records are not safe."""
+    found = sorted(set(versions))
+    return ", ".join(each or "an older version" for each in found) if len(found) > 1 else ""

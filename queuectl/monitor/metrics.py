@@ -60,6 +60,7 @@ class _Figures(Collector):
         yield _gauge("queuectl_pools", "Live worker pools.", len(found.pools))
         yield _gauge("queuectl_workers", "Workers of all live pools.", found.workers)
         yield _gauge("queuectl_paused", "1 while the file PAUSED exists.", found.paused is not None)
+        yield from _queues(found)
         if found.totals is not None:
             yield _ended(found.totals)
         speed = pace(found.finishes)._asdict()
@@ -75,6 +76,31 @@ class _Figures(Collector):
             "When these figures were taken, seconds since 1970 UTC.",
             found.taken_at,
         )
+
+
+def _queues(found: Snapshot) -> Iterator[Metric]:
+    """Yield the figures of the queues that the settings name: producers may name any number of others."""
+    rows = [row for row in found.queues if row.is_set]
+    if not rows:
+        return
+    yield _by(
+        "queuectl_queue_waiting_jobs", "Waiting jobs of a queue.", "queue", {row.queue: row.waiting for row in rows}
+    )
+    yield _by(
+        "queuectl_queue_running_jobs", "Running jobs of a queue.", "queue", {row.queue: row.running for row in rows}
+    )
+    yield _by(
+        "queuectl_queue_slots",
+        "The most jobs of a queue that may run at once; 0: no limit.",
+        "queue",
+        {row.queue: row.slots for row in rows},
+    )
+    yield _by(
+        "queuectl_queue_paused",
+        "1 while the file PAUSED-QUEUE exists.",
+        "queue",
+        {row.queue: row.paused is not None for row in rows},
+    )
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

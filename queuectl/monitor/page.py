@@ -29,8 +29,10 @@ from markupsafe import Markup
 
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.progress import Progress
 from queuectl.model.text import safe
 from queuectl.monitor import page_facts
+from queuectl.monitor.queues import without_texts
 from queuectl.monitor.rows import ROWS
 from queuectl.monitor.snapshot import HEARTBEAT_S, STALE_S, Snapshot, pace, size_text
 from queuectl.spool.layout import LOGS
@@ -53,7 +55,7 @@ _NO_TEXTS: dict[str, Any] = dict.fromkeys(_TEXTS.split(), ())
 def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
     """Return the whole page. `advice` is the next sensible command, or "", and why."""
     if not found.is_full:
-        found = found._replace(**_NO_TEXTS)
+        found = found._replace(**_NO_TEXTS, queues=without_texts(found.queues))
     found = found._replace(**{key: getattr(found, key)[:_SHOWN] for key in ("runs", "nexts", "dues", "refusals")})
     return (
         _environment()
@@ -117,6 +119,7 @@ def _environment() -> Environment:
         "stamp": lambda instant_at: times.to_text(instant_at)[:19] + "Z",
         "clock": lambda instant_at: times.to_text(instant_at)[:19].replace("T", " ") + " UTC",
         "link": link,
+        "said": lambda run: str(Progress(run.percent, run.progress)),
     }
     css, js = source("page.css"), source("page.js")
     made.globals = {

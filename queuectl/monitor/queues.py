@@ -47,6 +47,8 @@ class QueueRow(NamedTuple):
     """Whether a live pool takes it; True if no pool lives."""
     keys: tuple[KeyRow, ...]
     """The keys that most jobs wait for."""
+    is_set: bool = True
+    """Whether the settings name it, or it is the default queue."""
 
     @property
     def state(self) -> str:
@@ -126,9 +128,15 @@ def rows_of(spool: SpoolDir, found: Waits, limits: queues.Queues, pools: Iterabl
                     {where: count for where, count in waits_with.items() if where[0] == queue}
                 ).most_common(_KEYS)
             ),
+            queue in limits or queue == queues.DEFAULT,
         )
         for queue in sorted(known)
     )
+
+
+def without_texts(found: Iterable[QueueRow]) -> tuple[QueueRow, ...]:
+    """Return the rows without a text of a job: also the name of a queue is one, if the settings do not name it."""
+    return tuple(row._replace(paused=row.paused and "", keys=()) for row in found if row.is_set)
 
 
 class Limits:

@@ -40,6 +40,8 @@ class PoolRow(NamedTuple):
     """The queues that it takes; none: all."""
     processes: tuple[WorkerRow, ...] = ()
     """Its worker processes; empty just after its start."""
+    version: str = ""
+    """The version of queuectl that it is; "": one that did not say."""
 
     @property
     def is_shared(self) -> bool:

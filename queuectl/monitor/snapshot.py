@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from queuectl.model.lifecycle import DLQ
+from queuectl.monitor import live
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.rows import (
@@ -128,6 +129,11 @@ class Snapshot(NamedTuple):
     def held_settings(self) -> str:
         """The names of the settings that take effect when the workers start again, or ""."""
         return ", ".join(sorted({name for pool in self.pools for name in pool.held}))
+
+    @property
+    def other_versions(self) -> str:
+        """The versions of the live pools if they differ, or "". Not safe."""
+        return live.other_versions(pool.version for pool in self.pools)
 
     @property
     def workers(self) -> int:

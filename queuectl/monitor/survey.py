@@ -17,7 +17,7 @@ from queuectl.monitor import arriving, causes, groups, inboxes, listing, live, l
 from queuectl.monitor.details import Details, Ended
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.listing import Scope, Waiting
-from queuectl.monitor.queues import Limits, QueueRow, rows_of
+from queuectl.monitor.queues import Limits, QueueRow, rows_of, without_texts
 from queuectl.monitor.rows import ROWS, NextRow, PoolRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import Steps
@@ -189,7 +189,7 @@ class Survey:
         if not limits and waiting.queues.is_plain and not pause.paused_queues(self._spool):
             return ()
         found = rows_of(self._spool, waiting.queues, limits, pools)[:ROWS]
-        return found if self._is_full else tuple(row._replace(paused=row.paused and "", keys=()) for row in found)
+        return found if self._is_full else without_texts(found)
 
     def _inboxes(self) -> tuple[InboxRow, ...]:
         found = state.read_all(self._spool)[:ROWS]

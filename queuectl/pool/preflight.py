@@ -9,9 +9,11 @@ import os
 import random
 from collections.abc import Callable
 
+from queuectl import __version__
 from queuectl.errors import SpoolUnavailableError
 from queuectl.inbox import trust as inbox_trust
 from queuectl.model.settings import Settings
+from queuectl.monitor import live
 from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FOLDERS
@@ -65,6 +67,13 @@ def warn_of_power(spool: SpoolDir, warn: Warn) -> None:
     who, _ = trust.way_to(spool)
     if who:
         warn(who)
+
+
+def warn_of_versions(spool: SpoolDir, warn: Warn) -> None:
+    """Warn if a live pool is of another version: it refuses jobs with keys that it does not know."""
+    found = live.other_versions([__version__, *(pool.version for pool in pools.live(spool))])
+    if found:
+        warn(f"the pools of this spool would have different versions of queuectl ({found}); upgrade the others")
 
 
 def _check_one_file_system(root: str) -> None:

@@ -37,6 +37,7 @@ def run_pool(
     if options.cluster_slots:
         preflight.check_cluster(spool, settings)
     preflight.warn_of_power(spool, warn)
+    preflight.warn_of_versions(spool, warn)
     outbox = Outbox(hand_on)
     parts = Parts(Session(spool, settings, Clock(), random.Random()), options, outbox.put)
     with _stop_signals(parts.control.signal):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from queuectl import __version__
 from queuectl.model import names, times
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
@@ -80,6 +81,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     """Its worker processes that live; empty until it has recorded them, just after its start."""
     cluster_slots: int = 0
     """The most slots that it uses on the nodes of a cluster, beside `count`; 0: none."""
+    version: str = ""
+    """The version of queuectl that it is; "": one that did not say."""
 
 
 class StopRequest(NamedTuple):
@@ -137,6 +140,7 @@ class Pool:
             boot=boot.boot_id(),
             queues=queues,
             cluster_slots=cluster_slots,
+            version=__version__,
         )
 
     def enter(self) -> None:
@@ -369,4 +373,5 @@ def _info(body: dict[str, Any]) -> PoolInfo:
             for row in body.get("workers", ())
         ),
         int(body.get("cluster_slots", 0)),
+        str(body.get("version", "")),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from queuectl import __version__ as queuectl_version
 from queuectl.api import Spool
 from queuectl.cli.commands import top_rows
 from queuectl.model import settings
@@ -20,7 +21,7 @@ from queuectl.monitor.survey import Survey
 from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lookup import Job
-from queuectl.spool.pools import Pool
+from queuectl.spool.pools import Pool, StopSummary
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, FakeClock, wait_until, write_drop
@@ -294,6 +295,19 @@ def test_status_shows_live_pools(queuectl: Commands, spool: SpoolDir, desk: Desk
     made = queuectl("status", "--json").json
     assert (made["workers"], made["pools"][0]["pool"]) == (3, pool.name)
     assert f"3 in pool {pool.name}" in queuectl("status").out
+
+
+def test_status_says_that_pools_differ(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """After an upgrade somebody has to restart the pools that run on."""
+    both = [Pool(desk.session, count=1, cwd="/") for _ in range(2)]
+    for pool in both:
+        pool.enter()
+    assert "versions" not in queuectl("status").out
+    path = Path(spool.pool_path(both[0].name, "json"))
+    path.write_text(path.read_text().replace(f'"version": "{queuectl_version}"', '"version": "0.0.1"'))
+    assert f"the pools are of different versions: 0.0.1, {queuectl_version}" in queuectl("status").out
+    for pool in both:
+        pool.leave(StopSummary([], 0), clean=True)
 
 
 def test_status_shows_pause_and_foreign_files(queuectl: Commands, spool: SpoolDir) -> None:

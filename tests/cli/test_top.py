@@ -152,7 +152,7 @@ def test_a_queue_without_workers_says_so() -> None:
 
 
 def test_groups_come_in_the_order_of_the_page() -> None:
-    """Running (the longest run first), waiting in the order of runs, dead, finished, workers, rejected."""
+    """Running (the longest run first), waiting in the order of runs, dead, finished, queues, workers, rejected."""
     run = RunRow("b", 1, "w", NOON_AT - 1, None, "true", True)
     found = full(
         runs=(run, run._replace(id="a", started_at=NOON_AT - 9)),
@@ -163,7 +163,7 @@ def test_groups_come_in_the_order_of_the_page() -> None:
         failures=(FailureRow("g", None, 1, "", "", ()),),
     )
     shown = top_rows.groups(found, View())
-    assert list(shown) == [RUNNING, PENDING, DLQ, DONE, top_rows.POOL, REJECTED]
+    assert list(shown) == [RUNNING, PENDING, DLQ, DONE, top_rows.QUEUE, top_rows.POOL, REJECTED]
     assert [row.name for group in shown.values() for row in group.rows][:7] == [*"abcdefg"]
 
 
@@ -271,3 +271,24 @@ def test_processes_are_shown_where_slots_share_them() -> None:
     pool = pool._replace(processes=tuple(row._replace(slots=1) for row in shared))
     text = "\n".join(lines_of(full(paused=None, pools=(pool,)), 100))
     assert "8 workers on h" in text and "4711" not in text
+
+
+def test_queues_are_shown() -> None:
+    """What waits and runs in each, and what holds it up."""
+    group = top_rows.groups(full("why"), View())[top_rows.QUEUE]
+    room = top_rows.Widths(8, 14, 80)
+    rows = [" | ".join(cell.plain for cell in top_rows.cells(row, NOON_AT, room)) for row in group.rows]
+    assert group.title == "Queues 2"
+    assert rows == [
+        "mail | paused 1m | 12 waiting, 3 of 4 running  why  key why: 5 wait",
+        "why | no workers | 1 waiting, 0 running",
+    ]
+    for offer in (top_actions.cancel, top_actions.retry, top_actions.hold):
+        assert offer(group.rows[0]) == top_actions.Offer("this is a queue; to pause it: queuectl pause mail")
+
+
+def test_a_run_says_how_far_it_is() -> None:
+    """The last line that a command wrote about itself comes before its command."""
+    row = RunRow("a", 1, "w", NOON_AT, None, "true", True, percent=42.0, progress="page 3")
+    (shown,) = top_rows.groups(full(runs=(row,)), View())[RUNNING].rows
+    assert top_rows.facts(shown, NOON_AT).plain == "42 %  page 3  true"

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from queuectl.api import Spool
+from queuectl.cli.commands import wait
 from queuectl.model.lifecycle import Outcome
+from queuectl.monitor.results import Wait
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
@@ -213,3 +216,15 @@ def test_following_one_run_is_refused(queuectl: Commands, desk: Desk) -> None:
     """--attempt is one run, --follow all that come."""
     desk.enqueue(id="a")
     assert "cannot be combined" in queuectl("logs", "-f", "a", "--attempt", "1", code=2).err
+
+
+def test_who_waits_for_one_job_sees_how_far_it_is(spool: SpoolDir, desk: Desk) -> None:
+    """The line that the command wrote last about itself; of several jobs none."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    folder = Path(spool.desk_path(claimed.lease))
+    folder.mkdir()
+    (folder / "progress").write_text("42 page 3\n")
+    api = Spool(spool.root)
+    assert wait._so_far(api, Wait(desk.session, ["a"]), 5.0).endswith("since 5s, at 42 %  page 3")
+    desk.enqueue(id="b")
+    assert "page 3" not in wait._so_far(api, Wait(desk.session, ["a", "b"]), 5.0)

@@ -152,6 +152,8 @@ SMUGGLED = [
         "minimal_env": False, "history": [], "format": 1, "max_retries": 1000000, "backoff_base": 0, "backoff_max": 0, "jitter": 0,
         "no_retry_exit_codes": [], "argv": ["touch", CANARY], "Command": "touch canary", "COMMAND": "touch canary", "command ": "x", "": "x",
         "signed_by": "anna", "expires_at": "x", "payload": "{}", "name": "x", "state": "done", "attempts": 9, "__class__": "x", "key": "anna", "hmac": "0",
+        "queue": "mail", "stdin": "x", "stdin_file": "/etc/passwd", "snooze_exit_codes": [1], "snooze_max": "7d", "give_up_after": "1d",
+        "expires_after": "1h", "output_max": "9G", "retry_exit_codes": [1], "after": "other-1", "ref": "a",
     }.items()
 ] + [
     case("smuggling", "no template", lambda _: {"command": "touch canary"}, "is not allowed in this inbox"),

@@ -405,13 +405,13 @@ def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
-    """Warn about keys that resemble known ones; the job's history has the same warnings."""
+    """Warn about keys and queues that resemble known ones; the job's history has the same warnings."""
     from queuectl.model import job
 
     known = set(job.KNOWN_KEYS)
     seen: set[str] = set()
     for document in documents:
-        if document.keys() <= known:
+        if document.keys() <= known and "queue" not in document:
             continue
         for text in job.normalise(document, defaults=spool.settings.retry_defaults, now_at=0).warnings:
             if text not in seen:

@@ -105,6 +105,9 @@ def _print_counts(found: Snapshot, mistake: str, *, everything: bool) -> None:
         line(f"          {pool.workers} in pool {safe(pool.pool)}{shared} on {safe(pool.host)}, started {since}")
         for row in pool.processes if everything else ():
             line(f"            {safe(row.name)}  {printing.worker_text(row)}")
+    if versions := found.other_versions:
+        text = f"the pools are of different versions: {safe(versions)}; upgrade and restart them"
+        line(f"{paint('versions', 'yellow')}  {text}")
     if found.settings_changed and not mistake:
         text = "changed since the workers read them; to apply them: queuectl worker reload"
         if found.held_settings:
@@ -155,7 +158,7 @@ def _print_runs(found: Snapshot) -> None:
         gone = "" if run.is_alive else paint("  its worker died; the next workers put the job back", "yellow")
         since = ago(run.started_at, found.taken_at)
         said = str(Progress(run.percent, run.progress))
-        at = f"  {paint(said, 'bold')}" if said else ""
+        at = f"  {paint(safe(said), 'bold')}" if said else ""
         where = f"attempt {run.attempt}, started {since}, {safe(run.worker)}"
         line(f"  {safe(run.id)}  {where}{at}  {_short(run.command)}{gone}")
     if (more := found.counts[RUNNING] - len(found.runs)) > 0:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_rows import POOL, Row
+from queuectl.cli.commands.top_rows import POOL, QUEUE, Row
 from queuectl.cli.commands.top_widgets import Output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -16,6 +16,8 @@ from queuectl.monitor.rows import ArrivingRow, HeldRow, RefusalRow
 from queuectl.spool.folder import SpoolDir
 
 _LOG_BYTES = 64 * 1024
+# Groups whose rows are no jobs.
+_NO_JOBS = (POOL, QUEUE, REJECTED)
 
 
 class Offer(NamedTuple):
@@ -54,7 +56,7 @@ def cancel(row: Row) -> Offer:
 def retry(row: Row) -> Offer:
     """Offer to run a job again; a finished one after a question."""
     if row.state not in (DLQ, DONE):
-        return _no_job(row) if row.state in (POOL, REJECTED) else Offer("only a job that has ended can be run again")
+        return _no_job(row) if row.state in _NO_JOBS else Offer("only a job that has ended can be run again")
 
     def act(spool: Spool) -> str:
         return f"{spool.requeue(spool.resolve(row.name), by='top').id} waits in pending/ again"
@@ -65,7 +67,7 @@ def retry(row: Row) -> Offer:
 def hold(row: Row) -> Offer:
     """Offer to keep a waiting job from running."""
     if row.state != PENDING:
-        return _no_job(row) if row.state in (POOL, REJECTED) else Offer("only a waiting job can be held")
+        return _no_job(row) if row.state in _NO_JOBS else Offer("only a waiting job can be held")
     if isinstance(row.item, ArrivingRow):
         return _no_job(row)
     if isinstance(row.item, HeldRow):
@@ -81,6 +83,8 @@ def hold(row: Row) -> Offer:
 def _no_job(row: Row) -> Offer:
     if row.state == POOL:
         return Offer("this is a pool of workers; to stop it: queuectl worker stop")
+    if row.state == QUEUE:
+        return Offer(f"this is a queue; to pause it: queuectl pause {row.name}")
     if isinstance(row.item, ArrivingRow):
         return Offer("this file is incomplete; a worker takes it when it is complete")
     return Offer("this file is not a job; to try it again: queuectl rejected retry")
@@ -92,8 +96,9 @@ def output(spool: SpoolDir, row: Row) -> Output:
         return Output("rejected", [row.item.why])
     if isinstance(row.item, ArrivingRow):
         return Output("incomplete", [row.item.why])
-    if row.state == POOL:
-        return Output("a pool of workers has no output here", [])
+    if row.state in (POOL, QUEUE):
+        what = "a pool of workers" if row.state == POOL else "a queue"
+        return Output(f"{what} has no output here", [])
     try:
         found = logs.glimpse(Spool(spool.root).session, row.name, _LOG_BYTES)
     except (QueuectlError, OSError) as error:

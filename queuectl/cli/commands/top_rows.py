@@ -19,6 +19,7 @@ from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
 from queuectl.monitor.headline import headline
+from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
     DueRow,
@@ -33,11 +34,11 @@ from queuectl.monitor.rows import (
 )
 from queuectl.monitor.snapshot import Snapshot
 
-POOL = "pool"
+POOL, QUEUE = "pool", "queue"
 # In the order of the page.
-STATES = (RUNNING, PENDING, DLQ, DONE, POOL, REJECTED)
+STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, POOL, REJECTED)
 # A terminal that is too low shows these last.
-_LEAST_IMPORTANT = (POOL, DONE, REJECTED, DLQ, PENDING, RUNNING)
+_LEAST_IMPORTANT = (POOL, QUEUE, DONE, REJECTED, DLQ, PENDING, RUNNING)
 SORTS = ("", "name", "time", "reason")
 # Of a table: the columns, and the blanks beside each.
 _COLUMNS, _BLANKS = 3, 2
@@ -48,7 +49,8 @@ _HEADLINE_LINES = 3
 
 _ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
 
-Item = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish | PoolRow | WorkerRow | RefusalRow
+_JobItem = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish
+Item = _JobItem | QueueRow | PoolRow | WorkerRow | RefusalRow
 
 
 class Row(NamedTuple):
@@ -89,6 +91,7 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
         PENDING: [*found.nexts, *found.dues, *found.held_jobs, *found.arriving],
         DLQ: found.failures,
         DONE: [each for each in reversed(found.finishes) if each.is_good and each.id],
+        QUEUE: found.queues,
         POOL: _pools(found.pools),
         REJECTED: found.refusals,
     }
@@ -131,6 +134,8 @@ def _name_and_time(item: Item) -> tuple[str, float | None]:
         return item.name, item.changed_at
     if isinstance(item, DueRow):
         return item.id, item.due_at
+    if isinstance(item, QueueRow):
+        return item.queue, None
     if isinstance(item, PoolRow):
         return item.pool, item.started_at
     if isinstance(item, WorkerRow):
@@ -168,6 +173,8 @@ def _title(state: str, found: Snapshot) -> str:
             if count
         )
         return f"Waiting {found.counts[PENDING]}" + (f" ({apart})" if apart else "")
+    if state == QUEUE:
+        return f"Queues {len(found.queues)}"
     if state == POOL:
         return f"{found.place.capitalize()}s {found.workers}" + (
             f" in {len(found.pools)} pools" if len(found.pools) > 1 else ""
@@ -216,6 +223,8 @@ def _time(item: Item, now_at: float, *, is_paused: bool) -> Text:
         return Text("held", "yellow")
     if isinstance(item, DueRow):
         return Text(f"in {age(item.due_at - now_at + 0.999)}")
+    if isinstance(item, QueueRow):
+        return _queue_time(item, now_at)
     _, since = _name_and_time(item)
     if isinstance(item, PoolRow):
         return Text(f"since {age(now_at - item.started_at)}")
@@ -240,6 +249,8 @@ def facts(row: Row, now_at: float) -> Text:
     if isinstance(item, Finish):
         took = f"took {_span(item.duration_s)}  " if item.duration_s is not None else ""
         return Text.assemble((took, "green"), safe(item.command))
+    if isinstance(item, QueueRow):
+        return _queue_facts(item)
     if isinstance(item, PoolRow):
         place = "slot" if item.is_shared else "worker"
         return Text(f"{count_of(item.workers, place)} on {safe(item.host)}, process {item.pid}")
@@ -251,6 +262,27 @@ def facts(row: Row, now_at: float) -> Text:
     return Text.assemble((safe(item.error) + last, "" if item.cancelled else "red"), f"  {safe(item.command)}")
 
 
+def _queue_time(item: QueueRow, now_at: float) -> Text:
+    """Return in a word what holds a queue up, and for how much longer."""
+    if item.paused is not None:
+        left = "" if item.paused_until is None else f" {age(max(0.0, item.paused_until - now_at))}"
+        return Text(f"paused{left}", "yellow")
+    if not item.is_taken:
+        return Text("no workers", "yellow")
+    return Text(item.state)
+
+
+def _queue_facts(item: QueueRow) -> Text:
+    of = f" of {item.slots}" if item.slots else ""
+    text = Text(f"{item.waiting} waiting, {item.running}{of} running")
+    if item.paused:
+        text.append(f"  {safe(item.paused)}", "yellow")
+    if item.keys:
+        most = item.keys[0]
+        text.append(f"  key {safe(most.key)}: {most.waiting} wait", "dim")
+    return text
+
+
 def _run_facts(item: RunRow, now_at: float) -> Text:
     text = Text()
     if not item.is_alive:
@@ -258,7 +290,7 @@ def _run_facts(item: RunRow, now_at: float) -> Text:
     if item.attempt > 1:
         text.append(f"attempt {item.attempt}  ")
     if said := str(Progress(item.percent, item.progress)):
-        text.append(f"{said}  ", "bold")
+        text.append(f"{safe(said)}  ", "bold")
     if item.usual_s is not None:
         is_long = item.started_at is not None and now_at - item.started_at > 2 * item.usual_s + 1
         text.append(f"usually {_span(item.usual_s)}  ", "yellow" if is_long else "dim")

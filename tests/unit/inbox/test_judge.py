@@ -64,3 +64,29 @@ def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) ->
         taken.append(post.poller.step())
     assert taken == [["a,by=anna.json"], []]
     assert f"queuectl sign --for {known_identity(post.desk.spool)}" in (post.folder / "a.json.rejected.txt").read_text()
+
+
+def test_an_inbox_has_a_queue(spool: SpoolDir, tmp_path: Path) -> None:
+    """Jobs without a queue of their own get it, and their names say so; a trusted producer may name another."""
+    post = Post(spool, tmp_path / "inbox", queue="mail")
+    post.send("a.json", {"command": "true"})
+    post.send("b.json", {"command": "true", "queue": "scans"})
+    assert sorted(post.poller.step()) == ["a,by=anna,q=mail.json", "b,by=anna,q=scans.json"]
+
+
+def test_a_signed_job_stays_in_the_queue_of_its_inbox(spool: SpoolDir, tmp_path: Path) -> None:
+    """Whoever signs jobs for one inbox does not get the places of another queue."""
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    keyfile.create(str(keys / "anna.key"))
+    post = Post(spool, tmp_path / "inbox", keys=str(keys), queue="mail", audience="farm")
+    post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
+    post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+    post.start()
+    expires_at = times.to_text(post.desk.clock.now() + 60)
+    for name, more in (("a", {}), ("b", {"queue": "mail"}), ("c", {"queue": "scans"})):
+        document = {"command": "true", "id": name, "for": "farm", "expires_at": expires_at, **more}
+        post.send(f"{name}.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
+    taken = [*post.poller.step(), *post.poller.step()]
+    assert sorted(taken) == ["a,by=anna,q=mail.json", "b,by=anna,q=mail.json"]
+    assert "queue: jobs of this inbox are in the queue mail" in (post.folder / "c.json.rejected.txt").read_text()

@@ -296,3 +296,21 @@ def test_order_that_is_shown_has_every_name() -> None:
     """A list of what waits leaves out no job because its key is full."""
     listed = [_name(n, ",key=a") for n in range(3)] + [_name(9, ",q=mail")]
     assert list(in_order(listed, NOON_AT)) == [listed[0], listed[3], *listed[1:3]]
+
+
+@pytest.mark.parametrize(("queue", "near"), [("mial", "mail"), ("mails", "mail"), ("defualt", "default")])
+def test_a_queue_that_looks_misspelt_is_warned_of(queue: str, near: str) -> None:
+    """A queue need not be in the settings, so it is no error."""
+    defaults = DEFAULTS._replace(queues={"mail": Queue(slots=1)})
+    made = job.normalise({"command": "true", "queue": queue}, defaults=defaults, now_at=0)
+    assert made.warnings == [f"the settings do not name the queue {queue!r}; did you mean {near!r}?"]
+
+
+@pytest.mark.parametrize("queue", ["mail", "default", "scans"])
+def test_other_queues_are_not_warned_of(queue: str) -> None:
+    """Nor is any queue where the settings name none."""
+    made = job.normalise({"command": "true", "queue": queue}, defaults=DEFAULTS, now_at=0)
+    limited = DEFAULTS._replace(queues={"mail": Queue(slots=1)})
+    assert (
+        made.warnings == job.normalise({"command": "true", "queue": queue}, defaults=limited, now_at=0).warnings == []
+    )

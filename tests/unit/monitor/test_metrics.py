@@ -25,7 +25,7 @@ def test_every_line_is_of_the_exposition_format() -> None:
     text = metrics.text(snapshot_of(totals=Totals(5, 2, 1)))
     assert text.endswith("\n") and "\r" not in text
     families = list(text_string_to_metric_families(text))
-    assert len({family.name for family in families}) == len(families) == 11
+    assert len({family.name for family in families}) == len(families) == 15
     for family in families:
         assert family.documentation and family.samples
         assert family.type == ("counter" if family.name == "queuectl_ended_runs" else "gauge")
@@ -56,3 +56,12 @@ def test_without_counts_no_counter_is_made_up() -> None:
 def test_no_text_of_a_job_is_a_label() -> None:
     """Neither names nor commands of jobs are given to a program that keeps them."""
     assert "secret" not in metrics.text(snapshot_of("secret"))
+
+
+def test_figures_of_the_queues_that_the_settings_name() -> None:
+    """Producers may name any number of others, so those are no labels."""
+    told = figures(snapshot_of())
+    kinds = ("waiting_jobs", "running_jobs", "slots", "paused")
+    assert [told[f"queuectl_queue_{kind}", "mail"] for kind in kinds] == [12, 3, 4, 1]
+    assert {queue for (name, queue) in told if name.startswith("queuectl_queue_")} == {"mail"}
+    assert "queuectl_queue" not in metrics.text(snapshot_of(queues=()))

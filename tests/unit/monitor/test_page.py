@@ -14,6 +14,7 @@ from jinja2 import UndefinedError
 from queuectl.inbox.state import InboxFile
 from queuectl.monitor import metrics, page
 from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.queues import KeyRow, QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
     Bucket,
@@ -66,7 +67,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         oldest_since=NOON_AT - 60,
         longest_since=NOON_AT - 30,
         pools=(PoolRow(text, text, 17, 2, NOON_AT - 3600),),
-        runs=(RunRow(text, 1, text, NOON_AT - 30, 300.0, text, False, 20.0, "running/job1.json"),),
+        runs=(RunRow(text, 1, text, NOON_AT - 30, 300.0, text, False, 20.0, "running/job1.json", "", 42, text),),
         failures=(
             FailureRow(text, NOON_AT - 5, 4, text, text, (text, text), False, *PATHS),
             FailureRow(text + "2", NOON_AT - 5, 4, text, text, (), True, *PATHS),
@@ -90,6 +91,10 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         load=Load(BUCKETS, BUCKETS),
         tags=(GroupRow(text, 1, 1, 7, 1),),
         owners=(GroupRow(text, 1, 1, 7, 1),),
+        queues=(
+            QueueRow("mail", 12, 3, 4, 1, 1, text, NOON_AT + 60, True, (KeyRow(text, 5, 1),)),
+            QueueRow(text, 1, 0, 0, 1, 1, None, None, False, (), is_set=False),
+        ),
     )
     return made._replace(**facts)
 
@@ -387,3 +392,20 @@ def test_compiled_templates_are_kept_and_never_trusted_to_be_whole(
     shown.append(page.render(snapshot_of(), advice=("", "")))
     page._environment.cache_clear()
     assert len(set(shown)) == 1
+
+
+def test_queues_have_a_table() -> None:
+    """What waits and runs in each, its limit, and what holds it up; none without queues or with `counts`."""
+    words = " ".join(" ".join(Tags(page.render(snapshot_of("why"), advice=NO_ADVICE)).words).split())
+    assert "mail 12 waiting 3 running 4 at most paused: why until" in words
+    assert "why 1 waiting 0 running no workers take it" in words
+    assert 'id="queues"' not in page.render(snapshot_of(queues=()), advice=NO_ADVICE)
+
+
+def test_a_run_says_how_far_it_is() -> None:
+    """The last line that a command wrote about itself, as it is."""
+    (run,) = snapshot_of().runs
+    made = page.render(snapshot_of(runs=(run._replace(percent=41.6, progress="page <3>"),)), advice=NO_ADVICE)
+    assert "<span>42 %  page &lt;3&gt;</span>" in made
+    silent = run._replace(percent=None, progress="")
+    assert "page <" not in page.render(snapshot_of(runs=(silent,)), advice=NO_ADVICE)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl import __version__
 from queuectl.cluster import carriers
 from queuectl.errors import SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import doctor
@@ -153,3 +154,20 @@ def test_a_cluster_is_not_led_beside_an_older_pool(
         preflight.check_cluster(spool, settings)
     older.leave(pools.StopSummary([], 0), clean=True)
     preflight.check_cluster(spool, settings)
+
+
+def test_pools_of_different_versions_are_warned_of(spool: SpoolDir, desk: Desk) -> None:
+    """An older pool refuses jobs with keys that it does not know, so whose turn it is decides what becomes of them."""
+    said: list[str] = []
+    other = pools.Pool(desk.session, count=1, cwd=spool.root)
+    other.enter()
+    preflight.warn_of_versions(spool, said.append)
+    assert said == []
+    path = Path(spool.pool_path(other.name, "json"))
+    body = json.loads(path.read_text())
+    del body["version"]
+    path.write_text(json.dumps(body))
+    preflight.warn_of_versions(spool, said.append)
+    (text,) = said
+    assert f"(an older version, {__version__})" in text or f"({__version__}, an older version)" in text
+    other.leave(pools.StopSummary([], 0), clean=True)
