@@ -138,8 +138,10 @@ class Adopter:
             standing.last is not None and standing.last.event == STARTED
         )
         if waits_to_start and (why := expiry.why_expired(item, now_at)):
-            self._replace(here, item.id, record.frame(spec, [*events, ending.expired(now_at, why)]))
-            return ending.bury(self._session, here, item.id, why)
+            data = record.frame(spec, [*events, ending.expired(now_at, why)])
+            with ending.on_record():
+                self._replace(here, item.id, data)
+                return ending.bury(self._session, here, item.id, why)
         waits = (
             start is None
             or (standing.last is not None and standing.last.event == STARTED)  # next time it is judged as a record

@@ -144,6 +144,8 @@ class Claims:
                 return self._start_or_adopt(taken, judged, lease)
             finally:
                 taken.close()
+        except ending.UnburiedError:
+            raise
         except OSError as error:
             self._undo(moved, candidate.name, lease, error)
             raise
@@ -191,6 +193,8 @@ class Claims:
         candidate = Candidate(where.name, names.NameParts(item.id, None, item.priority), item.id)
         try:
             return self._start(Taken(candidate, where, data, None, has_one_name=True), item, lease)
+        except ending.UnburiedError:
+            raise
         except OSError as error:
             self._undo(where, where.name, lease, error)
             raise
@@ -269,8 +273,9 @@ class Claims:
         """Move a job that must not start any more to dlq/."""
         event = ending.expired(self._clock.now(), why)
         tail = record.append(len(taken.data), [event], empty=not item.history)
-        disk.append(taken.here.path, tail, sync=self._sync_all, fd=taken.fd)
-        return ending.bury(self._session, taken.here, item.id, why)
+        with ending.on_record():
+            disk.append(taken.here.path, tail, sync=self._sync_all, fd=taken.fd)
+            return ending.bury(self._session, taken.here, item.id, why)
 
     def _still_alive(self, taken: Taken, standing: history.Standing) -> Alive:
         """Put back a job if a process of its last run still holds the lease: two runs never overlap (P3)."""

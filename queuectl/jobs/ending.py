@@ -6,6 +6,8 @@ The caller holds the stripe of the id. A crash between the two leaves a job in r
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from queuectl.jobs import error_text
@@ -15,6 +17,29 @@ from queuectl.model.lifecycle import DLQ, EXPIRED, PENDING
 from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
 from queuectl.system import disk
+
+
+class UnburiedError(OSError):
+    """A job whose end may be on record could not be moved to dlq/. It stays in running/, and `rescue` makes the move.
+
+    In pending/ its end would count as the wish of a person to run it again.
+    """
+
+
+@contextlib.contextmanager
+def on_record() -> Iterator[None]:
+    """Within the block, the end of a job goes on record and the job to dlq/; a failed call leaves it in running/.
+
+    Raises:
+        UnburiedError: a problem of the machine.
+        BlockingIOError: another program changed the record, so nothing was written.
+    """
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise UnburiedError(error.errno, error.strerror, error.filename) from error
 
 
 def expired(now_at: float, why: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 
 from queuectl.errors import InvalidJobError
-from queuectl.jobs import reject, repair
+from queuectl.jobs import ending, reject, repair
 from queuectl.jobs.adopt import Adopter
 from queuectl.jobs.judge import Candidate, Drop, Judge, Whole
 from queuectl.jobs.take import Take, Taken, put_back
@@ -126,6 +126,8 @@ class Triage:
         try:
             taken = self._take.open(candidate, here, drop)
             return self._adopt(taken, drop.accepted) if isinstance(taken, Taken) else taken
+        except ending.UnburiedError:
+            raise
         except OSError:
             with contextlib.suppress(OSError):
                 put_back(self._session, here, candidate.name)
