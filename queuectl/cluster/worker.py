@@ -30,6 +30,7 @@ class NodeStarter:
 
     def __init__(self, executor: ClusterExecutor) -> None:
         self._executor = executor
+        self.is_homeless = False
         self.place: NodeLink | None = None
         """Where the next job starts."""
         self.adopted: Adopted | None = None

@@ -48,18 +48,18 @@ class Admission:
         queue = item.extras.queue or DEFAULT
         if self._only and queue not in self._only:
             return Refusal(queue, "", NOT_TAKEN)
-        if self._is_paused(queue):
+        now_s = self._clock.monotonic()
+        if now_s - self._unpaused_s.get(queue, -1.0) >= _PAUSED_WITHIN_S and self._is_paused(queue, now_s):
             return Refusal(queue, "", PAUSED)
+        if not self._limits and not item.extras.key:
+            return None
         place = place_of(item, self._limits)
         if place is None:
             return None
         passage = self._gates.enter(place, lease, item.id)
         return Refusal(queue, place.key, passage.why) if isinstance(passage, Shut) else passage
 
-    def _is_paused(self, queue: str) -> bool:
-        now_s = self._clock.monotonic()
-        if now_s - self._unpaused_s.get(queue, -1.0) < _PAUSED_WITHIN_S:
-            return False
+    def _is_paused(self, queue: str, now_s: float) -> bool:
         if pause.is_paused(self._spool, queue):
             return True
         if len(self._unpaused_s) > 1000:

@@ -213,7 +213,7 @@ class Claims:
         """Append `started` to a record, unless the job must wait."""
         here, data, parts = taken.here, taken.data, taken.candidate.parts
         now_at = self._clock.now()
-        standing = item.standing()
+        standing = history.standing(item.history)
         events: list[dict[str, Any]] = []
         last = standing.last
         if last is not None and last.event == STARTED:
@@ -226,7 +226,9 @@ class Claims:
             standing = structs.replace(standing, failures=0, due_at=None)
         elif item.extras is not PLAIN and (why := expiry.why_expired(item, now_at)):
             return self._expire(taken, item, why)
-        elif not history.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
+        elif item.priority < parts.priority or (
+            standing.due_at is not None and not history.is_due(standing.due_at, standing.delay_s, now_at)
+        ):
             wanted = name_for(item, standing, now_at, parts.arrived)
             new_name = self._spool.move(here, PENDING, wanted)
             return Later(new_name, standing.due_at)
@@ -253,7 +255,8 @@ class Claims:
             admitted.open()
         if len(events) > 1:
             error_text.forget(self._spool, here.name)
-        return Claimed(item, tail.on(data), attempt=attempt, failures=standing.failures, lease=lease, gate=admitted)
+        on_disk = tail.on(data)
+        return Claimed(item, on_disk, attempt, standing.failures, lease, name=here.name, gate=admitted)
 
     def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
         """Replace the record that was read by one with a folded history and the start.

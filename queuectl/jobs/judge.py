@@ -85,9 +85,8 @@ class Judge:
 
     def __init__(self, session: Session) -> None:
         self._spool, self._settings, self._clock, _ = session
-        self._owners = trust.owners(session.spool, session.settings)
-        self.asks_owner = self._owners is not None
-        """Files of other users are refused (P10)."""
+        self.owners = trust.owners(session.spool, session.settings)
+        """The users whose files are taken (P10); None: all."""
         self.blame = Blame(session.spool, clock=session.clock)
 
     def judge_file(self, name: str) -> Judged:
@@ -142,7 +141,7 @@ class Judge:
 
     def refuse_owner(self, content: files.Content) -> document.Refused | None:
         """Return why a file is refused whose owner's jobs do not run here (P10), else None."""
-        if self._owners is None or content.owner in self._owners:
+        if self.owners is None or content.owner in self.owners:
             return None
         return document.Refused(*trust.foreign_owner(content.owner))
 

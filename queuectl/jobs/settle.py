@@ -78,7 +78,8 @@ class Settlements:
             OSError: the outcome could not be recorded, or the file could not be moved. Try again with the same object.
         """
         here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
-        self.secure(claimed)
+        if claimed.copy:
+            self.secure(claimed)
         if claimed.recorded is None:
             claimed.recorded = self._record_outcome(here, claimed, outcome)
         if claimed.moved is None:
@@ -92,11 +93,11 @@ class Settlements:
     def _record_outcome(self, here: Located, claimed: Claimed, outcome: Outcome) -> Settled:
         now_at = self._clock.now()
         if outcome.kind == lifecycle.SUCCEEDED:
-            policy, spent = claimed.record.policy, None
+            decision = lifecycle.SUCCESS
         else:
             policy = budget.policy_of(claimed.record, self._session.settings)
             spent = budget.spent(claimed, outcome, policy, now_at)
-        decision = lifecycle.decide(outcome, failures=claimed.failures, policy=policy, rng=self._rng, spent=spent)
+            decision = lifecycle.decide(outcome, failures=claimed.failures, policy=policy, rng=self._rng, spent=spent)
         lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
         reason = lifecycle.noted(outcome.reason, decision)
@@ -115,8 +116,11 @@ class Settlements:
             result_bytes=claimed.given.result_bytes,
             progress=claimed.given.progress if outcome.kind in lifecycle.COUNTED else "",
         )
-        warnings = [history.event(lifecycle.WARNING, now_at, text=text) for text in claimed.given.warnings]
-        self._append_outcome(here, claimed, [*warnings, event])
+        events = [event]
+        if claimed.given.warnings:
+            events = [history.event(lifecycle.WARNING, now_at, text=text) for text in claimed.given.warnings]
+            events.append(event)
+        self._append_outcome(here, claimed, events)
         return Settled(decision.to, here.name, due_at, decision.delay_s, reason)
 
     def _append_outcome(self, here: Located, claimed: Claimed, events: list[dict[str, Any]]) -> None:

@@ -86,7 +86,9 @@ class Take:
             put_back(self._session, here, candidate.name)
             return unreadable
         try:
-            if judged is not None or content.oversize or self._judge.asks_owner:
+            owners = self._judge.owners
+            is_foreign = owners is not None and content.owner not in owners
+            if is_foreign or judged is not None or content.oversize:
                 declined = self._decline(candidate, here, judged, content)
                 if declined is not None:
                     return declined

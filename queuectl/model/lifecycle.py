@@ -141,7 +141,8 @@ class Decision(NamedTuple):
     reason: str
 
 
-_SUCCESS = Decision(DONE, None, "")
+SUCCESS = Decision(DONE, None, "")
+"""What `decide` decides after a success."""
 
 
 def decide(
@@ -163,7 +164,7 @@ def decide(
     if kind not in OUTCOMES:
         raise IllegalMoveError(f"{kind!r} is not an outcome of a running job")
     if kind == SUCCEEDED:
-        return _SUCCESS
+        return SUCCESS
     if kind == RELEASED:
         return Decision(PENDING, None, "")
     if kind == CANCELLED:

@@ -302,9 +302,11 @@ def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> T
 
     `empty` means that the history has no event yet, so no comma precedes the first event.
     """
-    text = ",".join([f"\n  {encode_event(item)}" for item in events])
-    data = ("" if empty else ",").encode() + text.encode("utf-8", "replace") + CLOSING
-    return Tail(size, size - len(CLOSING), data)
+    text, joint = "", "" if empty else ","
+    for item in events:
+        text += f"{joint}\n  {encode_event(item)}"
+        joint = ","
+    return Tail(size, size - len(CLOSING), text.encode("utf-8", "replace") + CLOSING)
 
 
 def encode_event(item: dict[str, Any]) -> str:

@@ -43,4 +43,7 @@ class Selector:
             self._poll = select.poll()  # not select, which takes no handle above 1023
             for fd in self._by_fd:
                 self._poll.register(fd, select.POLLIN)
-        return [self._by_fd[fd] for fd, _ in self._poll.poll(wait_s * 1000)]
+        ready = []
+        for fd, _ in self._poll.poll(wait_s * 1000):
+            ready.append(self._by_fd[fd])  # a comprehension is a call, in each wait of each worker
+        return ready

@@ -24,35 +24,31 @@ class OutputSlot:
         self._spool = spool
         self._lease = ""
         self._path = ""
-        self._fd = -1
+        self.fd = -1
+        """The handle of the file; -1 if it is closed."""
 
     def open(self, lease: str) -> int:
         """Return the handle that the next command writes to, under the lease that it runs with."""
-        if self._fd >= 0 and lease == self._lease:
-            return self._fd
+        if self.fd >= 0 and lease == self._lease:
+            return self.fd
         self.close()
         path = self._spool.output_path(lease)
-        self._fd = disk.open_output(path, mode=self._spool.file_mode)
+        self.fd = disk.open_output(path, mode=self._spool.file_mode)
         self._lease, self._path = lease, path
-        return self._fd
+        return self.fd
 
     def take_over(self, lease: str) -> int:
         """Return the handle of the output of a run that a dead worker has begun; it keeps what it holds."""
         self.close()
         self._path = self._spool.output_path(lease)
-        self._fd = disk.open_output(self._path, mode=self._spool.file_mode, keep=True)
+        self.fd = disk.open_output(self._path, mode=self._spool.file_mode, keep=True)
         self._lease = lease
-        return self._fd
+        return self.fd
 
     @property
     def size(self) -> int:
         """The number of printed bytes; 0 if the file is not open."""
-        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
-
-    @property
-    def is_empty(self) -> bool:
-        """True if the file is open and nothing was printed to it."""
-        return self._fd >= 0 and os.fstat(self._fd).st_size == 0
+        return os.fstat(self.fd).st_size if self.fd >= 0 else 0
 
     def keep(self, job_id: str, attempt: int) -> bool:
         """Turn the file into a log; return False if nothing was printed, or if the log already exists.
@@ -60,26 +56,26 @@ class OutputSlot:
         Raises:
             OSError: the log could not be created; try again.
         """
-        if self._fd >= 0:
-            if os.fstat(self._fd).st_size == 0:
+        if self.fd >= 0:
+            if os.fstat(self.fd).st_size == 0:
                 return False
-            os.close(self._fd)
-            self._fd = -1
+            os.close(self.fd)
+            self.fd = -1
         return keep_output(self._spool, self._path, job_id, attempt)
 
     def abandon(self) -> None:
         """Use another file from now on, because a remaining process may still write to this one."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
         self._lease = self._path = ""
 
     def close(self) -> None:
         """Close the file and delete it if it is empty."""
-        if self._fd >= 0:
-            empty = os.fstat(self._fd).st_size == 0
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            empty = os.fstat(self.fd).st_size == 0
+            os.close(self.fd)
+            self.fd = -1
             if empty:
                 disk.unlink(self._path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 from queuectl.jobs import error_text
@@ -29,16 +30,12 @@ class Recorder:
         self._settlements = settlements
         self._blame = blame
         self._link = link
-        self._unsettled = Unsettled(session, settlements)
-
-    @property
-    def has_unsettled(self) -> bool:
-        """True if there are outcomes that could not be recorded yet."""
-        return len(self._unsettled) > 0
+        self.unsettled = Unsettled(session, settlements)
+        """The outcomes that could not be recorded yet."""
 
     def wait_s(self) -> float | None:
         """Return the number of seconds until such an outcome is tried again; None if there is none."""
-        return self._unsettled.wait_s()
+        return self.unsettled.wait_s()
 
     def record(self, run: EndedRun, slot: Slot) -> Generator[float, object, None]:
         """Record an outcome and move the job; prepare the slot for the next one.
@@ -50,7 +47,7 @@ class Recorder:
         settled: Settled | None = None
         while not self._link.is_abandoning:
             try:
-                if not slot.output.is_empty:
+                if slot.output.fd < 0 or os.fstat(slot.output.fd).st_size:
                     slot.output.keep(claimed.job_id, claimed.attempt)
                 if slot.desk.has_news(run.started_s):
                     claimed.given = slot.desk.collect(claimed.job_id, claimed.attempt, before=claimed.given)
@@ -60,7 +57,7 @@ class Recorder:
                 if self._spool.is_taken_away(error, lifecycle.RUNNING, claimed.name):
                     break
                 fault = self._blame.fault(error, self._spool.path(lifecycle.RUNNING, claimed.name))
-                if fault is not None and tries >= _KEEP_AFTER_TRIES and not self._unsettled.is_full:
+                if fault is not None and tries >= _KEEP_AFTER_TRIES and not self.unsettled.is_full:
                     self._keep(run, fault, slot)
                     return
                 if tries == 0 and fault is None:
@@ -81,7 +78,7 @@ class Recorder:
         """Try again to record the kept outcomes: those that are due, or all."""
         if self._link.is_abandoning:
             return
-        for run, settled in self._unsettled.step(at_once=at_once):
+        for run, settled in self.unsettled.step(at_once=at_once):
             self._report_end(run, settled)
             if settled is None:
                 self._link.report(Passed(run.name, Gone()))
@@ -91,10 +88,10 @@ class Recorder:
         """Keep trying before the worker ends, until the supervisor wants an end at once or is gone."""
         link = self._link
         self.try_again(at_once=True)
-        while (wait_s := self._unsettled.wait_s()) is not None and not link.is_killing and link.channel.is_connected:
+        while (wait_s := self.unsettled.wait_s()) is not None and not link.is_killing and link.channel.is_connected:
             link.wait(wait_s)
             self.try_again()
-        self._unsettled.close()
+        self.unsettled.close()
 
     def _report_end(self, run: EndedRun, settled: Settled | None) -> None:
         """Report how a run ended and its next state; `settled` is None if its file was moved or deleted."""
@@ -111,6 +108,6 @@ class Recorder:
 
     def _keep(self, run: EndedRun, fault: Fault, slot: Slot) -> None:
         """Keep an outcome that the job's file does not accept, and continue under another lease."""
-        self._unsettled.keep(run, slot.hand_over_lease())
+        self.unsettled.keep(run, slot.hand_over_lease())
         text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
         self._link.report(Passed(run.name, Unrecorded(fault.path, text, fault.cure)))

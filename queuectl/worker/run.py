@@ -38,7 +38,7 @@ class Starter:
         self._cwd = cwd
         self._env = {**os.environ, "QUEUECTL_SPOOL": spool_root}
         self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool_root}
-        self._is_homeless = False
+        self.is_homeless = False
         """True if the pool's working folder could not be entered at the last try."""
 
     def start(self, claimed: Claimed, slot: Slot) -> Process:
@@ -58,12 +58,12 @@ class Starter:
         try:
             if item.extras is not PLAIN:
                 input_fd = stdin.open_for(item, cwd, slot.desk)
-            spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path, marks, input_fd)
+            spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease_fd, slot.lease_path, marks, input_fd)
             return self._executor.start(spec)
         except CannotEnterError as error:
             if not self._is_own_folder(item):
                 raise
-            self._is_homeless = True
+            self.is_homeless = True
             raise self._no_home() from error
         finally:
             if input_fd >= 0:
@@ -75,9 +75,9 @@ class Starter:
         Raises:
             OSError: the folder is still missing.
         """
-        if self._is_homeless:
-            self._is_homeless = not rights.may_enter(self._cwd)
-            if self._is_homeless:
+        if self.is_homeless:
+            self.is_homeless = not rights.may_enter(self._cwd)
+            if self.is_homeless:
                 raise self._no_home()
 
     def _is_own_folder(self, item: Record) -> bool:

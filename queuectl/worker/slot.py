@@ -23,8 +23,12 @@ class Slot:
         self.lease = Lease(session.spool, worker, numbers)
         self.output = OutputSlot(session.spool)
         self.desk = DeskSlot(session)
-        self.output_fd = -1
-        """The handle that the next command writes to, once the slot is open."""
+        self.is_open = False
+        """True if the next run may begin at once: a lease, an empty output file and an empty desk are open."""
+        self.output_fd = self.lease_fd = -1
+        """The handles that the next command writes to, and inherits, once the slot is open."""
+        self.lease_path = ""
+        """The locked file, once the slot is open."""
         self._clock = session.clock
         self._checked_s = -_CHECKED_WITHIN_S
         """When the file of the lease was last checked, as a lock through a new handle does (monotonic)."""
@@ -32,7 +36,7 @@ class Slot:
         """When the lease was last locked through a new handle (monotonic)."""
 
     def open(self) -> None:
-        """Hold a lease, and open its output file and its desk; do nothing if the last run left them.
+        """Hold a lease, and open its output file and its desk; keep those that the last run left.
 
         Raises:
             OSError: a problem of the machine.
@@ -40,6 +44,8 @@ class Slot:
         self.lease.hold()
         self.output_fd = self.output.open(self.lease.name)
         self.desk.open(self.lease.name)
+        self.lease_fd, self.lease_path = self.lease.fd, self.lease.path
+        self.is_open = True
 
     def check(self, now_s: float) -> None:
         """Check that the file of the lease still exists, unless that was checked a moment ago.
@@ -65,13 +71,16 @@ class Slot:
         now_s = self._clock.monotonic()
         is_plain = is_plain and not self.desk.is_spoilt
         if is_plain and is_free and now_s - self._renewed_s < _RENEWED_WITHIN_S:
+            self.is_open = self.is_open and self.output.fd >= 0
             return
+        self.is_open = False
         if not (self.lease.renew() if is_plain else self.lease.change()):
             self._leave_files()
         self._checked_s = self._renewed_s = now_s
 
     def change(self) -> None:
         """Use another lease, because a run that may be on record under this one must count as dead."""
+        self.is_open = False
         if not self.lease.change():
             self._leave_files()
 
@@ -87,11 +96,13 @@ class Slot:
 
     def close(self) -> None:
         """Close the output file, the desk and the lease."""
+        self.is_open = False
         self.output.close()
         self.desk.close()
         self.lease.close()
 
     def _leave_files(self) -> None:
         """Use another output file and another desk from now on."""
+        self.is_open = False
         self.output.abandon()
         self.desk.abandon()

@@ -52,33 +52,30 @@ class Unsettled:
     def __init__(self, session: Session, settlements: Settlements) -> None:
         self._spool, _, self._clock, _ = session
         self._settlements = settlements
-        self._kept: list[_Kept] = []
-
-    def __len__(self) -> int:
-        return len(self._kept)
+        self.runs: list[_Kept] = []
 
     @property
     def is_full(self) -> bool:
         """True while no more runs can be kept."""
-        return len(self._kept) >= _MOST
+        return len(self.runs) >= _MOST
 
     def wait_s(self) -> float | None:
         """Return the number of seconds until one of them is tried again; None if there is none."""
-        if not self._kept:
+        if not self.runs:
             return None
-        return max(0.0, min(kept.next_s for kept in self._kept) - self._clock.monotonic())
+        return max(0.0, min(kept.next_s for kept in self.runs) - self._clock.monotonic())
 
     def keep(self, run: EndedRun, lock: NamedLock) -> None:
         """Keep a run, and its lease."""
         self._settlements.part(run.claimed)
-        self._kept.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
+        self.runs.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
 
     def step(self, *, at_once: bool = False) -> list[tuple[EndedRun, Settled | None]]:
         """Try the due runs (or all) again; return the settled ones, with None for a file that is gone."""
         now_s = self._clock.monotonic()
         ended: list[tuple[EndedRun, Settled | None]] = []
         left = []
-        for kept in self._kept:
+        for kept in self.runs:
             if not at_once and now_s < kept.next_s:
                 left.append(kept)
                 continue
@@ -100,11 +97,11 @@ class Unsettled:
                 continue
             lease.end(kept.lock)
             ended.append((kept.run, settled))
-        self._kept = left
+        self.runs = left
         return ended
 
     def close(self) -> None:
         """Release the leases, so that rescue records the runs that could not be settled."""
-        for kept in self._kept:
+        for kept in self.runs:
             kept.lock.close()
-        self._kept.clear()
+        self.runs.clear()

@@ -104,7 +104,7 @@ class Worker:
             if link.flush_by_s < math.inf:
                 link.flush_in_time()
             again_s = math.inf
-            if recorder.has_unsettled:
+            if recorder.unsettled.runs:
                 recorder.try_again()
                 again_s = self._clock.monotonic() + (recorder.wait_s() or 0)
             self._wait(self._timeout_s(again_s))
@@ -260,17 +260,19 @@ class Worker:
             self._give_up(slot, error, name)
             return
         # Check the folder and the slot before the claim, so that failures do not end up on the job's record.
-        try:
-            self._starter.check_folder()
-        except OSError as error:
-            self._hand_back(name, Returned())
-            self._link.report(Trouble(_line(error)))
-            return
-        try:
-            slot.open()
-        except OSError as error:
-            self._give_up(slot, error, name)
-            return
+        if self._starter.is_homeless:
+            try:
+                self._starter.check_folder()
+            except OSError as error:
+                self._hand_back(name, Returned())
+                self._link.report(Trouble(_line(error)))
+                return
+        if not slot.is_open:
+            try:
+                slot.open()
+            except OSError as error:
+                self._give_up(slot, error, name)
+                return
         claimed = self._claim(name, slot)
         if claimed is not None:
             self._free.pop()

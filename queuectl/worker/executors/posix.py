@@ -64,7 +64,8 @@ class PosixExecutor:
         self._children = children.Children()
         self._running: dict[int, PosixProcess] = {}
         """The commands that run, by pid."""
-        self._sources = [self._children.wake_fd]
+        self.sources = [self._children.wake_fd]
+        """See `base.Executor`."""
         self._home_fd = _open_home()
         self._path = os.environ.get("PATH")
         self._shared_env: dict[str, str] = {}
@@ -72,11 +73,6 @@ class PosixExecutor:
         self._shared_bytes: dict[bytes, bytes] = {}
         """The same as bytes, if two commands in a row had them."""
         self._reset = _signals_to_reset()
-
-    @property
-    def sources(self) -> list[int]:
-        """See `base.Executor`."""
-        return self._sources
 
     def wake(self) -> None:
         """See `base.Executor`."""
@@ -98,16 +94,21 @@ class PosixExecutor:
             program: str | bytes = argv[0]
             if "/" not in words[0] and spec.env.get("PATH") != self._path:
                 program = _find(words[0], spec.env.get("PATH"))
+            actions = [
+                (os.POSIX_SPAWN_DUP2, self._null_fd if spec.input_fd < 0 else spec.input_fd, 0),
+                (os.POSIX_SPAWN_DUP2, spec.output_fd, 1),
+                (os.POSIX_SPAWN_DUP2, spec.output_fd, 2),
+            ]
+            # A command inherits its own lease, and no lease of another slot.
+            if _DUP_INHERITS:
+                actions.append((os.POSIX_SPAWN_DUP2, spec.lease_fd, spec.lease_fd))
+            else:
+                os.set_inheritable(spec.lease_fd, True)
             pid = os.posix_spawnp(
                 program,
                 argv,
                 self._variables(spec),
-                file_actions=(
-                    (os.POSIX_SPAWN_DUP2, self._null_fd if spec.input_fd < 0 else spec.input_fd, 0),
-                    (os.POSIX_SPAWN_DUP2, spec.output_fd, 1),
-                    (os.POSIX_SPAWN_DUP2, spec.output_fd, 2),
-                    *self._inherit(spec.lease_fd),
-                ),
+                file_actions=actions,
                 setpgroup=0,
                 setsigmask=(),
                 setsigdef=self._reset,
@@ -153,16 +154,8 @@ class PosixExecutor:
             self._shared_bytes = {_bytes(name): _bytes(text) for name, text in spec.env.items()}
         made = self._shared_bytes.copy()
         for name, text in spec.marks.items():
-            made[_bytes(name)] = _bytes(text)
+            made[name.encode()] = text.encode("utf-8", "surrogateescape")
         return made
-
-    @staticmethod
-    def _inherit(lease_fd: int) -> list[tuple[int, int, int]]:
-        """Return the file actions by which a command inherits its own lease, and no lease of another slot."""
-        if _DUP_INHERITS:
-            return [(os.POSIX_SPAWN_DUP2, lease_fd, lease_fd)]
-        os.set_inheritable(lease_fd, True)
-        return []
 
     @staticmethod
     def _enter_root() -> None:

@@ -75,7 +75,7 @@ def ledger(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """See `Ledger`."""
     made = Ledger(desk, monkeypatch)
     yield made
-    made.recorder._unsettled.close()
+    made.recorder.unsettled.close()
     made.slot.close()
     made.ours.close()
 
@@ -125,8 +125,8 @@ def test_a_file_that_takes_no_outcome_is_kept_with_its_lease(ledger: Ledger) -> 
     assert isinstance(report, Passed) and isinstance(report.declined, Unrecorded)
     ledger.slot.open()
     assert ledger.slot.lease.path != lease and is_held(lease)
-    assert ledger.recorder.has_unsettled
-    while ledger.recorder.has_unsettled:
+    assert ledger.recorder.unsettled.runs
+    while ledger.recorder.unsettled.runs:
         ledger.desk.clock.advance(ledger.recorder.wait_s() or 0)
         ledger.recorder.try_again()
     (report,) = ledger.reports()
@@ -154,5 +154,5 @@ def test_a_worker_that_ends_goes_on_trying(ledger: Ledger) -> None:
     ledger.errors = [PermissionError(errno.EACCES, "Permission denied") for _ in range(6)]
     ledger.record()
     ledger.recorder.close()
-    assert not ledger.recorder.has_unsettled
+    assert not ledger.recorder.unsettled.runs
     assert listing(ledger.desk.spool) == {"done": ["job.json"]}

@@ -284,7 +284,7 @@ def test_nothing_is_started_under_a_lease_that_was_deleted(rig: Rig, monkeypatch
 
 def _prints(rig: Rig, size: int) -> None:
     """Have the command print so many bytes more (the handle is where it writes)."""
-    os.write(rig.slot.output._fd, b"x" * size)
+    os.write(rig.slot.output.fd, b"x" * size)
 
 
 def test_a_run_that_prints_too_much_is_ended_and_fails(rig: Rig) -> None:
