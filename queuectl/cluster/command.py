@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 from queuectl.cluster import protocol
 from queuectl.cluster.protocol import Piece, RunEnd, RunSpec
@@ -17,6 +17,8 @@ from queuectl.worker.executors.base import Ended
 WAITS, SENT, UNSURE, RUNS = "waits", "sent", "unsure", "runs"
 # A worker that ends a command looks this often whether the node has told its end.
 _LOOK_EVERY_S = 0.05
+# A batch of starts has at most this many commands, and this many characters.
+_BATCH, _BATCH_CHARS = 64, 4_000_000
 
 
 class Output:
@@ -137,6 +139,17 @@ class Command:
         """The output is complete, so the outcome counts."""
         if self.outcome is None and self.end is not None:
             self.outcome = _outcome(self.spec, self.end)
+
+
+def batches(waiting: list[Command]) -> Iterator[list[Command]]:
+    """Yield commands in the batches in which they are started."""
+    while waiting:
+        batch: list[Command] = []
+        size = 0
+        while waiting and len(batch) < _BATCH and size < _BATCH_CHARS:
+            batch.append(command := waiting.pop(0))
+            size += len(str(command.spec))
+        yield batch
 
 
 def _outcome(spec: RunSpec, end: RunEnd) -> Outcome:

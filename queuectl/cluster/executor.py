@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from queuectl.cluster import protocol
+from queuectl.cluster.board import Board
 from queuectl.cluster.carrier import Arrival, Carrier
 from queuectl.cluster.command import WAITS, Command, Output
 from queuectl.cluster.lease_model import TERM_BEFORE_S, PoolLease, margin_s
@@ -57,6 +58,7 @@ class ClusterExecutor:
         self._lost = ""
         self._sources = [carrier.fileno()]
         stamps.note_length(session.spool, self._length_s)
+        self.board = Board(session.spool, worker, session.settings.cluster_scheduler)
 
     # -------------------------------------------------------------------------------------- as the worker's executor
 
@@ -174,7 +176,8 @@ class ClusterExecutor:
             link.step(now_s, is_there=False)
             if not link.commands:
                 self._parted.remove(link)
-        return _STEP_S if self._links or self._parted else math.inf
+        due_s = self.board.step(now_s, nodes, (*self._links.values(), *self._parted), self._lost)
+        return _STEP_S if self._links or self._parted else due_s
 
     def _tell_way(self) -> None:
         lost = self._carrier.lost

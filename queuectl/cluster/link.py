@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from queuectl.cluster import carrier, protocol, wire
 from queuectl.cluster.carrier import Arrival
-from queuectl.cluster.command import RUNS, SENT, UNSURE, WAITS, Command
+from queuectl.cluster.command import RUNS, SENT, UNSURE, WAITS, Command, batches
+from queuectl.cluster.health import LOOK_EVERY_S, TROUBLE, Health
 from queuectl.cluster.hub import Hub
 from queuectl.cluster.lease_model import PoolLease, margin_s
 
@@ -20,12 +21,10 @@ from queuectl.cluster.lease_model import PoolLease, margin_s
 _BEAT_S, _BEAT_OF_OUTPUT_S = 2.0, 0.5
 # An answer that is this much late is not waited for: another message asks again.
 _PATIENCE_S = 2.0
-# A node that was silent for longer gets no new command.
-_QUIET_S = 5.0
 # When the next message leaves after one, two ... that were lost.
 _AGAIN_S = (0.05, 0.1, 0.25, 0.5, 1.0)
-# A batch of starts has at most this many commands, and this many characters.
-_BATCH, _BATCH_CHARS = 64, 4_000_000
+# When a node of another version is asked again: somebody has to update it.
+_REFUSED_AGAIN_S = 5.0
 
 
 class _Call(NamedTuple):
@@ -47,11 +46,9 @@ class Link:
         """What the node said last of itself; None: it must be asked."""
         self._hub = hub
         self._grant = self._void = ""
-        self._free = 0
-        self._is_draining = False
+        self.health = Health()
         self._calls: dict[int, _Call] = {}
         self._heard_beat = 0
-        self._heard_s = -math.inf
         self._next_s = -math.inf
         self._losses = 0
         self._output_s = -math.inf
@@ -70,13 +67,13 @@ class Link:
     def places(self, now_s: float) -> int:
         """Return how many commands can start there now."""
         hello = self.hello
-        if hello is None or self._is_draining or not self._grant or now_s - self._heard_s > _QUIET_S:
+        if hello is None or not self._grant or not self.health.may_get(now_s):
             return 0
         if self.lease.bound_s - now_s < self._hub.lease_s / 2:
             return 0
         mine = sum(command.outcome is None for command in self.commands.values())
         coming = sum(command.stage in (WAITS, SENT) for command in self.commands.values() if command.end is None)
-        return max(0, min(self._free - coming, hello.slots - mine))
+        return max(0, min(self.health.free - coming, hello.slots - mine))
 
     def add(self, command: Command, now_s: float) -> None:
         """Start a command with the next batch."""
@@ -122,6 +119,8 @@ class Link:
         """Send what is due, and give up what cannot be reached any more."""
         if self.lease.is_given_up(now_s):
             self._give_up()
+        if news := self.health.news():
+            self._hub.remark(f"node {self.node} {news}", is_warning=bool(self.health.trouble))
         if not is_there or now_s < self._next_s:
             self._release_waiting(now_s)
             return
@@ -138,6 +137,9 @@ class Link:
         self._read_outputs(now_s)
         if not self._is_open(protocol.BEAT, now_s, _BEAT_S + _PATIENCE_S):
             self._send_beat(now_s)
+        if now_s - self.health.looked_s >= LOOK_EVERY_S:
+            self.health.looked_s = now_s
+            self._send(protocol.LOOK, protocol.LookRequest(), now_s)
 
     def _is_open(self, op: str, now_s: float, patience_s: float) -> bool:
         """Return whether an answer is still waited for."""
@@ -178,12 +180,7 @@ class Link:
 
     def _send_starts(self, now_s: float) -> None:
         waiting = [command for command in self.commands.values() if command.stage == WAITS and command.outcome is None]
-        while waiting:
-            batch: list[Command] = []
-            size = 0
-            while waiting and len(batch) < _BATCH and size < _BATCH_CHARS:
-                batch.append(command := waiting.pop(0))
-                size += len(str(command.spec))
+        for batch in batches(waiting):
             for command in batch:
                 command.stage, command.since_s = SENT, now_s
             specs = [command.spec for command in batch]
@@ -232,7 +229,7 @@ class Link:
         try:
             answer = wire.decode(protocol.ANSWERS[call.op], arrival.text)
         except wire.ProtocolError as error:
-            self._hub.remark(f"node {self.node} answers what cannot be read: {error}", is_warning=True)
+            self.health.refuse_all(f"it answers what cannot be read: {error}")
             self._take_failure(call, arrival._replace(kind=carrier.LOST), now_s)
             return
         self._losses, self._next_s = 0, -math.inf
@@ -241,6 +238,7 @@ class Link:
             protocol.BEAT: self._take_beat,
             protocol.START: self._take_start,
             protocol.READ: self._take_read,
+            protocol.LOOK: lambda look, _number, call, now_s: self.health.hear_look(look, call.sent_s, now_s),
         }
         if call.op in takers:
             takers[call.op](answer, arrival.call, call, now_s)
@@ -254,8 +252,10 @@ class Link:
                     command.stage = UNSURE
         if call.op == protocol.READ and arrival.kind == carrier.REFUSED:
             call.what.conclude()  # the node has lost the output, but not how the command ended
-        if arrival.kind == carrier.REFUSED and call.op != protocol.READ:
+        if arrival.kind == carrier.REFUSED and call.op not in (protocol.READ, protocol.LOOK):
             self.hello = None  # another keeper is there, or another grant
+        if arrival.kind == carrier.REFUSED and call.op == protocol.HELLO:
+            self.health.refuse_all(f"it refuses this pool: {arrival.text}")
         if arrival.kind == carrier.LOST or call.op == protocol.HELLO:
             self._next_s = now_s + _AGAIN_S[min(self._losses, len(_AGAIN_S) - 1)]
             self._losses += 1
@@ -264,8 +264,9 @@ class Link:
 
     def _take_hello(self, hello: protocol.Hello, _number: int, _call: _Call, now_s: float) -> None:
         if hello.version != protocol.VERSION:
-            self._hub.remark(f"node {self.node} has another version of queuectl: update it", is_warning=True)
-            self._next_s = now_s + 10.0
+            words = f"version {hello.version} of the cluster's protocol, and this queuectl {protocol.VERSION}"
+            self.health.refuse_all(f"it speaks {words}: install the same queuectl on both")
+            self._next_s = now_s + _REFUSED_AGAIN_S
             return
         for end in hello.untold:
             self._take_end(end)
@@ -286,7 +287,7 @@ class Link:
         if parted or gone:
             self.lease, self._grant = PoolLease(), ""
         self.hello = hello
-        self._free, self._is_draining, self._heard_s = hello.free, hello.is_draining, now_s
+        self.health.hear_hello(hello, now_s)
 
     def _take_start(self, answer: protocol.StartAnswer, _number: int, call: _Call, now_s: float) -> None:
         why = {refusal.run: refusal.why for refusal in answer.refused}
@@ -295,7 +296,12 @@ class Link:
                 command.release(why[command.run])
             elif command.stage in (SENT, UNSURE):
                 command.stage, command.since_s = RUNS, now_s
-        self._free = answer.free
+        self.health.free = answer.free
+        troubles = [text.removeprefix(TROUBLE) for text in why.values() if text.startswith(TROUBLE)]
+        if troubles:
+            self.health.rest(troubles[0], now_s)
+        elif len(why) < len(call.what):
+            self.health.end_rest()
 
     def _take_read(self, answer: protocol.ReadAnswer, _number: int, call: _Call, now_s: float) -> None:
         command: Command = call.what
@@ -314,7 +320,7 @@ class Link:
     def _take_beat(self, beat: protocol.Beat, number: int, call: _Call, now_s: float) -> None:
         if number < self._heard_beat:
             return  # a later one was answered before
-        self._heard_beat, self._heard_s = number, now_s
+        self._heard_beat = number
         acks, void = call.what
         for run in acks:
             self._known.pop(run, None)
@@ -327,7 +333,7 @@ class Link:
             self._grant = beat.grant
         if beat.grant:
             self.lease.receive(beat.token, now_s)
-        self._free, self._is_draining = beat.free, beat.is_draining
+        self.health.hear(beat.free, beat.is_draining, now_s)
         for end in beat.ended:
             self._take_end(end)
         self._take_pieces(beat.output, now_s)

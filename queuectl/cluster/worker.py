@@ -93,7 +93,7 @@ class ClusterWorker(Worker):
         only: tuple[str, ...] = (),
     ) -> None:
         self._nodes = executor
-        self._most = slots
+        self._most = executor.board.most = slots
         self._told = 0
         """How many slots the pool knows of."""
         self._node_starter = NodeStarter(executor)
@@ -123,6 +123,7 @@ class ClusterWorker(Worker):
             self._link.report(Left([run.job_id for run in self._left], self._nodes.left_s()))
             self._link.flush()
         self._nodes.close()
+        self._nodes.board.remove()
         if not self._nodes.has_any_of(self._name):
             stamps.remove(self._spool, self._name, self._lock)
 

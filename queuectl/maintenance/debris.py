@@ -81,13 +81,13 @@ def unnamed_leases(spool: SpoolDir, named: Named) -> Iterator[tuple[str, str]]:
 
 
 def dead_sessions(spool: SpoolDir, named: Named) -> Iterator[str]:
-    """Find the sessions whose stamp has run out and of which no running job may be."""
-    if not (found := stamps.sessions(spool)) or not named.is_certain:
+    """Find the sessions that have no stamp, or one that has run out, and of which no running job may be."""
+    if not (found := stamps.traces(spool)) or not named.is_certain:
         return
     used = {stamps.session_of(lease) for lease in named.leases}
     for session in found:
         stamp = stamps.read(spool, session)
-        if stamp is not None and stamp.left_s() <= 0 and session not in used:
+        if (stamp is None or stamp.left_s() <= 0) and session not in used:
             yield session
 
 

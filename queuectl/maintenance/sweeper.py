@@ -11,7 +11,7 @@ from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance import debris
 from queuectl.model.lifecycle import DLQ
-from queuectl.spool import cancel_requests, desk, stamps
+from queuectl.spool import cancel_requests, desk, node_boards, stamps
 from queuectl.spool.blame import Blame
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
@@ -45,6 +45,7 @@ class Sweeper:
         named = debris.named_leases(self._spool)
         for session in debris.dead_sessions(self._spool, named):
             if (held := stamps.lock(self._spool, session)) is not None:
+                node_boards.remove(self._spool, session)
                 stamps.remove(self._spool, session, held)
         for lease, path in debris.unnamed_leases(self._spool, named):
             lock = NamedLock(path)

@@ -16,6 +16,7 @@ __all__ = [
     "lease",
     "listing",
     "lookup",
+    "node_boards",
     "output",
     "pause",
     "pools",

@@ -45,6 +45,7 @@ LOG_ENDING, RESULT_ENDING = ".log", ".result"
 ERROR_ENDING = ".error.txt"
 CANCELLED_ENDING = ".cancelled.txt"
 SPLIT_ENDING = ".split.txt"
+BOARD_ENDING = ".nodes"
 FOLDERS = (
     *STATES,
     REJECTED,
@@ -131,6 +132,10 @@ class Layout:
     def session_lock_path(self, session: str) -> str:
         """Return the lock of whoever speaks to the nodes in the name of this session."""
         return self.stamp_path(session) + ".lock"
+
+    def node_board_path(self, session: str) -> str:
+        """Return the board of a worker whose commands run on other machines: its nodes."""
+        return self.stamp_path(session) + BOARD_ENDING
 
     def signed_path(self, key: str, job_id: str) -> str:
         """Return the file that marks a signed id as used. Ids that differ only in case are the same."""

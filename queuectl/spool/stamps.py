@@ -19,6 +19,7 @@ import os
 from typing import NamedTuple
 
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import BOARD_ENDING
 from queuectl.system import boot, disk, files
 from queuectl.system.locks import NamedLock
 
@@ -98,11 +99,24 @@ def remove(spool: SpoolDir, session: str, held: NamedLock) -> None:
 
 def sessions(spool: SpoolDir) -> list[str]:
     """Return the sessions that have a stamp."""
+    return [name for name in _names(spool) if _is_session(name)]
+
+
+def traces(spool: SpoolDir) -> set[str]:
+    """Return the sessions that have a stamp or a board of nodes."""
+    found = {name.removesuffix(BOARD_ENDING) for name in _names(spool)}
+    return {name for name in found if _is_session(name)}
+
+
+def _is_session(name: str) -> bool:
+    return "." not in name and session_of(f"{name}.") == name
+
+
+def _names(spool: SpoolDir) -> list[str]:
     try:
-        found = files.names(spool.engine_dir)
+        return files.names(spool.engine_dir)
     except FileNotFoundError:
         return []
-    return [name for name in found if "." not in name and session_of(f"{name}.") == name]
 
 
 # ------------------------------------------------------------------------------------------------------ after a boot

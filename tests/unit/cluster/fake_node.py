@@ -10,7 +10,7 @@ from typing import Any
 from queuectl.cluster import carrier, protocol, wire
 from queuectl.cluster.carrier import Arrival, Node
 from queuectl.cluster.lease_model import NodeLease
-from queuectl.cluster.protocol import Beat, Hello, Piece, ReadAnswer, Refusal, RunEnd, RunSpec, StartAnswer
+from queuectl.cluster.protocol import Beat, Hello, Look, Piece, ReadAnswer, Refusal, RunEnd, RunSpec, StartAnswer
 from queuectl.system import boot
 
 
@@ -28,6 +28,10 @@ class FakeKeeper:
         self.fenced: set[str] = set()
         self.leases: dict[str, NodeLease] = {}
         self.refuses = ""
+        self.rate = 1.0
+        """How fast its clock runs."""
+        self.version = protocol.VERSION
+        self.resources: dict[str, float] = {}
 
     def end(self, run: str, code: int = 0, *, kind: str = protocol.EXIT, printed: bytes = b"") -> None:
         """Let a command end."""
@@ -48,17 +52,21 @@ class FakeKeeper:
                 "b",
                 self.slots,
                 free,
-                {},
+                self.resources,
                 self.dead,
                 [*self.ended.values()],
                 "group",
                 False,
                 words,
                 now_s,
+                self.version,
             )
         if op == protocol.READ:
             data = self.printed[request.run]
             return ReadAnswer(data[request.offset : request.offset + request.most], len(data))
+        if op == protocol.LOOK:
+            free, clock_s = self.slots - len(self.runs), now_s * self.rate
+            return Look(self.member, "h", 1, self.slots, free, {}, "group", False, {}, "/s", 1 << 30, [], clock_s)
         if request.member != self.member:
             return f"member: it is {self.member}"
         if op == protocol.BEAT:

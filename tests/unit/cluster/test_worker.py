@@ -14,13 +14,14 @@ from queuectl.cluster import protocol
 from queuectl.cluster.executor import ClusterExecutor
 from queuectl.cluster.worker import ClusterWorker
 from queuectl.model.settings import defaults
-from queuectl.spool import stamps
+from queuectl.spool import node_boards, stamps
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import is_alive
+from queuectl.spool.node_boards import NodeBoard
 from queuectl.spool.session import Session
 from queuectl.system import boot
 from queuectl.system.clock import Clock
-from queuectl.worker.messages import Kill, Leave, Left, unpack
+from queuectl.worker.messages import Kill, Leave, Left, Remark, unpack
 from tests.helpers import Desk, names_in, wait_until
 from tests.unit.cluster.fake_node import FakeCarrier, FakeKeeper
 
@@ -88,8 +89,9 @@ def keeper() -> FakeKeeper:
 
 
 @pytest.fixture
-def bench(spool: SpoolDir, keeper: FakeKeeper) -> Iterator[Bench]:
-    """A worker with one node."""
+def bench(spool: SpoolDir, keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A worker with one node, which writes its board often."""
+    monkeypatch.setattr("queuectl.cluster.board._EVERY_S", 0.05)
     made = Bench(spool, FakeCarrier(w1=keeper))
     yield made
     made.desk.close()
@@ -175,6 +177,77 @@ def test_a_refused_start_goes_back_uncounted(bench: Bench, keeper: FakeKeeper) -
     bench.add(id="job1")
     bench.until(lambda: "released" in (bench.events("pending", "job1") if names_in(bench.spool, "pending") else []))
     assert bench.desk.record("pending", "job1.json").standing().failures == 0
+
+
+def test_a_node_in_trouble_rests(bench: Bench, keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without space gets the job once, says why, and gets it again after a while, not in a loop (P9)."""
+    keeper.refuses = "trouble: [Errno 28] No space left on device"
+    bench.add(id="job1")
+    bench.until(lambda: "released" in (bench.events("pending", "job1") if names_in(bench.spool, "pending") else []))
+    for _ in range(30):
+        bench.suggest()
+        bench.turn()
+    assert bench.events("pending", "job1").count("started") == 1
+    ahead(monkeypatch, 1)
+    board = board_of(bench, lambda board: board.nodes[0].why)
+    assert board.nodes[0].why == "it cannot start commands: [Errno 28] No space left on device"
+    keeper.refuses = ""
+
+    def has_run() -> bool:
+        bench.suggest()
+        return bool(keeper.runs)
+
+    bench.until(has_run)
+    bench.until(lambda: not bench.executor._links[bench.executor.session, "w1"].health.trouble)
+
+
+def test_a_node_of_another_version_gets_nothing(bench: Bench, keeper: FakeKeeper) -> None:
+    """The job waits, and the board says what to do; people hear of it once."""
+    keeper.version = 99
+    bench.add(id="job1")
+    board = board_of(bench, lambda board: board.nodes and board.nodes[0].why)
+    assert "it speaks version 99 of the cluster's protocol, and this queuectl 1" in board.nodes[0].why
+    assert names_in(bench.spool, "pending") and board.slots == 0
+    bench.worker._link.flush()
+    reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
+    assert len([each for each in reports if isinstance(each, Remark)]) == 1
+
+
+def board_of(bench: Bench, condition: Callable[[NodeBoard], object]) -> NodeBoard:
+    """Return the worker's board once a condition holds."""
+    found: list[NodeBoard] = []
+
+    def is_there() -> object:
+        board = node_boards.read(bench.spool, bench.executor.session)
+        if board is None or not condition(board):
+            return False
+        found.append(board)
+        return True
+
+    bench.until(is_there)
+    return found[-1]
+
+
+def test_the_board_shows_the_nodes(bench: Bench, keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is there, what is used, when a silent node's commands end; it goes with its worker."""
+    keeper.resources = {"GPU": 2.0}
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    board = board_of(bench, lambda board: board.used == 1)
+    (row,) = board.nodes
+    assert (row.node, row.slots, row.used, row.resources, row.gone_s) == ("w1", 4, 1, {"GPU": 2.0}, None)
+    assert (board.slots, board.most, board.lost) == (4, 8, "")
+    now_s = boot.uptime_s()
+    assert row.heard_s is not None and row.until_s is not None
+    assert now_s - 5 < row.heard_s <= now_s and 20 < row.until_s - now_s <= 30
+    del bench.carrier.keepers["w1"]
+    bench.carrier.lost = "nothing listens there"
+    ahead(monkeypatch, 2)
+    board = board_of(bench, lambda board: board.lost)
+    assert board.nodes[0].gone_s is not None and board.used == 1
+    bench.worker._link._take_in(Leave())
+    bench.worker.run()
+    assert node_boards.read(bench.spool, bench.executor.session) is None
 
 
 def test_variables_do_not_cross_an_open_network(bench: Bench, keeper: FakeKeeper) -> None:
