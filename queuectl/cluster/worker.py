@@ -163,6 +163,10 @@ class ClusterWorker(Worker):
         elif run not in self._runs and (command := self._commands.pop(run, None)) is not None:
             self._nodes.settled(command)
 
+    def _reload(self) -> None:
+        self._most = self._nodes.board.most = self._link.new_settings.get("cluster_slots", self._most)
+        super()._reload()
+
     def _fit_slots(self) -> None:
         """Have as many free slots as the nodes have places, and tell the pool."""
         slots = len(self._runs)

@@ -10,6 +10,7 @@ __all__ = [
     "live",
     "logs",
     "metrics",
+    "nodes",
     "order",
     "page",
     "progress",

@@ -219,6 +219,7 @@ class Details:
             is_alive=True,
             record=f"{RUNNING}/{name}",
             lease=self.cut(start.lease),
+            node=self.cut(start.node),
         )
         return _Run(
             row, start.lease, self._labels(RUNNING, item), command_shape(command) if self._scope.has_finishes else ""

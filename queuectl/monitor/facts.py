@@ -11,6 +11,7 @@ from typing import Any
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, FAILED, REJECTED, RUNNING
 from queuectl.monitor.headline import headline
+from queuectl.monitor.nodes import sentence
 from queuectl.monitor.rows import ArrivingRow, Bucket
 from queuectl.monitor.snapshot import STALE_S, Snapshot, pace
 
@@ -62,8 +63,12 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         },
         "workers": found.workers,
         "pools": [
-            {**row, "processes": _rows(pool.processes)}
+            {**_without(row, "clusters"), "processes": _rows(pool.processes)}
             for row, pool in zip(_rows(found.pools), found.pools, strict=True)
+        ],
+        "clusters": [
+            {**row, "text": sentence(each, found.taken_at), "nodes": _rows(each.nodes)}
+            for row, each in zip(_rows(found.clusters), found.clusters, strict=True)
         ],
         "ended_pool": None
         if found.ended_pool is None
@@ -107,6 +112,10 @@ def _rows(found: Sequence[Any]) -> list[dict[str, Any]]:
     return [
         {key: _text(value) if key.endswith("_at") else value for key, value in row._asdict().items()} for row in found
     ]
+
+
+def _without(row: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}
 
 
 def _buckets(found: Sequence[Bucket]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from queuectl.monitor.rows import EndedPool, PoolRow, RunRow, WorkerRow
+from queuectl.monitor.rows import ClusterRow, EndedPool, PoolRow, RunRow, WorkerRow
 from queuectl.spool.counts import DIED, Counts
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
@@ -27,28 +27,39 @@ def pools(spool: SpoolDir) -> list[PoolInfo]:
     return live(spool)
 
 
-def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
+def rows(spool: SpoolDir, now_at: float) -> tuple[PoolRow, ...]:
     """Return rows of the live pools."""
-    return tuple(
-        PoolRow(
-            each.pool,
-            each.host,
-            each.pid,
-            each.count,
-            each.started_at,
-            each.settings_at,
-            each.held,
-            each.queues,
-            tuple(WorkerRow(row.name, row.pid, row.slots, 0, row.is_ending) for row in each.workers),
-            each.version,
-        )
-        for each in pools(spool)
+    return tuple(_row(spool, each, now_at) for each in pools(spool))
+
+
+def _row(spool: SpoolDir, pool: PoolInfo, now_at: float) -> PoolRow:
+    led: dict[str, ClusterRow] = {}
+    if pool.cluster_slots:
+        from queuectl.monitor import nodes  # only for pools that lead a cluster
+
+        led = {name: nodes.row(name, board, now_at) for name, board in nodes.boards(spool, pool).items()}
+    return PoolRow(
+        pool.pool,
+        pool.host,
+        pool.pid,
+        pool.count + sum(cluster.slots for cluster in led.values()),
+        pool.started_at,
+        pool.settings_at,
+        pool.held,
+        pool.queues,
+        tuple(
+            WorkerRow(row.name, row.pid, led[row.name].slots if row.name in led else row.slots, 0, row.is_ending)
+            for row in pool.workers
+        ),
+        pool.version,
+        tuple(led.values()),
     )
 
 
 def with_use(found: Sequence[PoolRow], runs: Sequence[RunRow]) -> tuple[PoolRow, ...]:
     """Return the rows of pools with the number of slots that these runs use."""
     used = Counter(run.worker for run in runs)
+    used.update({cluster.worker: cluster.used - used[cluster.worker] for pool in found for cluster in pool.clusters})
     return tuple(
         pool._replace(processes=tuple(row._replace(used=used[row.name]) for row in pool.processes)) for pool in found
     )

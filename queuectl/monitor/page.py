@@ -81,6 +81,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
                 ("tags", "Tags", found.tags, found.tags_left),
                 ("owners", "Owners", found.owners, found.owners_left),
             ),
+            clusters=page_facts.clusters_of(found, _SHOWN),
             cancelled=[row for row in found.failures if row.cancelled][:_SHOWN],
         )
     )

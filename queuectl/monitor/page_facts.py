@@ -12,9 +12,9 @@ from typing import NamedTuple
 from queuectl.model import times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
-from queuectl.monitor import chart
+from queuectl.monitor import chart, nodes
 from queuectl.monitor.headline import about, headline
-from queuectl.monitor.rows import CauseRow, EndedPool, FailureRow, RunRow
+from queuectl.monitor.rows import CauseRow, ClusterRow, EndedPool, FailureRow, RunRow
 from queuectl.monitor.snapshot import Pace, Snapshot
 from queuectl.spool.counts import DIED, DRAINED, STOPPED
 
@@ -149,6 +149,19 @@ def headline_of(found: Snapshot) -> Headline:
     age = "" if found.oldest_since is None else about(found.taken_at - found.oldest_since)
     before, word, after = text.partition(f" for {age}")
     return Headline(before + " for ", found.oldest_since, age, after) if age and word else Headline(text, None, "", "")
+
+
+def clusters_of(found: Snapshot, most: int) -> list[tuple[ClusterRow, str, list[tuple[str, str, bool]]]]:
+    """Return the clusters and their nodes in words. The age of a beat is no fact here: a page is older than that."""
+    made = []
+    for row in found.clusters:
+        shown = row if row.is_silent else row._replace(heard_at=None)
+        rows = [
+            (each.node, nodes.node_text(each, found.taken_at, with_beat=False), nodes.is_well(each))
+            for each in row.nodes[:most]
+        ]
+        made.append((row, nodes.sentence(shown, found.taken_at), rows))
+    return made
 
 
 def ended_text(ended: EndedPool | None) -> str:

@@ -24,6 +24,48 @@ class WorkerRow(NamedTuple):
     """True if it claims no more jobs and ends after those that it runs."""
 
 
+class NodeStateRow(NamedTuple):
+    """A node of a cluster, as the worker that leads it last knew it."""
+
+    node: str
+    slots: int
+    used: int
+    """Commands of this spool that run there."""
+    resources: dict[str, float]
+    heard_at: float | None
+    """When it answered last."""
+    ends_at: float | None
+    """When it ends the commands of this spool if it gets no further message."""
+    gone_at: float | None
+    """Since when the scheduler does not know it, None if it does."""
+    is_silent: bool
+    is_draining: bool
+    why: str
+    """Why it gets no commands, or ""."""
+
+
+class ClusterRow(NamedTuple):
+    """A cluster on which a live pool runs commands."""
+
+    worker: str
+    """The worker that leads it."""
+    scheduler: str
+    there: int
+    """Nodes that the scheduler knows."""
+    slots: int
+    used: int
+    heard_at: float | None
+    """When a node answered last."""
+    ends_at: float | None
+    """When the first commands end if no further message arrives."""
+    is_silent: bool
+    """True if no node answers."""
+    lost: str
+    """Why there is no way to the scheduler, or ""."""
+    lost_at: float | None
+    nodes: tuple[NodeStateRow, ...] = ()
+
+
 class PoolRow(NamedTuple):
     """A live pool."""
 
@@ -42,6 +84,8 @@ class PoolRow(NamedTuple):
     """Its worker processes; empty just after its start."""
     version: str = ""
     """The version of queuectl that it is; "": one that did not say."""
+    clusters: tuple[ClusterRow, ...] = ()
+    """What it leads, with what its workers know of the nodes."""
 
     @property
     def is_shared(self) -> bool:
@@ -69,6 +113,8 @@ class RunRow(NamedTuple):
     """The share of the work that is done, from 0 to 100, as the command says; None if it does not say."""
     progress: str = ""
     """What the command says about its progress, safe to show."""
+    node: str = ""
+    """The node of a cluster that it runs on, "" for this machine."""
 
 
 class FailureRow(NamedTuple):

@@ -17,6 +17,7 @@ from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
     CauseRow,
+    ClusterRow,
     DueRow,
     EndedPool,
     FailureRow,
@@ -141,6 +142,11 @@ class Snapshot(NamedTuple):
         return sum(pool.workers for pool in self.pools)
 
     @property
+    def clusters(self) -> tuple[ClusterRow, ...]:
+        """The clusters that live pools lead."""
+        return tuple(row for pool in self.pools for row in pool.clusters)
+
+    @property
     def place(self) -> str:
         """The word for a place where a job runs: `slot` if slots share a worker process anywhere, else `worker`."""
         return "slot" if any(pool.is_shared for pool in self.pools) else "worker"
@@ -181,7 +187,23 @@ def is_same(one: Snapshot, other: Snapshot) -> bool:
 
 
 def _timeless(found: Snapshot) -> Snapshot:
-    return found._replace(taken_at=0.0, inboxes=tuple(row._replace(listed_at="") for row in found.inboxes))
+    inboxes = tuple(row._replace(listed_at="") for row in found.inboxes)
+    return found._replace(taken_at=0.0, inboxes=inboxes, pools=tuple(map(_timeless_pool, found.pools)))
+
+
+def _timeless_pool(pool: PoolRow) -> PoolRow:
+    """Return a pool without the instants of beats, which change all the time; that a node is silent stays."""
+    if not pool.clusters:
+        return pool
+    led = [
+        row._replace(
+            heard_at=None,
+            ends_at=None,
+            nodes=tuple(node._replace(heard_at=None, ends_at=None) for node in row.nodes),
+        )
+        for row in pool.clusters
+    ]
+    return pool._replace(clusters=tuple(led))
 
 
 def size_text(size: int) -> str:

@@ -109,7 +109,7 @@ class Survey:
         blocked = {row.name for row in coming}
         could_run = max(0, waiting.ready - len(coming))
         oldest_since, oldest_id = yield from details.oldest([name for name in waiting.oldest if name not in blocked])
-        pools = live.rows(spool)
+        pools = live.rows(spool, now_at)
         known = load.read(spool)
         yield
         ended_well = (yield from details.ended(DONE, done)) if scope.has_finishes else []

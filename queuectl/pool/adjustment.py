@@ -24,11 +24,15 @@ class Adjustment:
         if self._core.shutdown.has_begun:
             return
         with self._core.breaker.guard():
-            slots = self._pool.scale_request()
-            if slots is not None:
-                processes = self._crew.scale(slots)
-                self._pool.rescaled(count=slots, processes=processes)
-                self._core.notify(Notice(INFO, "scaled", f"now {slots} slots in {processes} worker processes"))
+            asked = self._pool.scale_request()
+            if asked is not None and asked.is_cluster:
+                self._crew.scale_cluster(asked.slots)
+                self._pool.rescaled(cluster_slots=asked.slots)
+                self._core.notify(Notice(INFO, "scaled", f"now up to {asked.slots} slots on nodes"))
+            elif asked is not None:
+                processes = self._crew.scale(asked.slots)
+                self._pool.rescaled(count=asked.slots, processes=processes)
+                self._core.notify(Notice(INFO, "scaled", f"now {asked.slots} slots in {processes} worker processes"))
             if self._pool.is_reload_asked():
                 self._reload()
             if self._crew.has_changed:

@@ -98,8 +98,16 @@ class Crew:
                 self._remove(worker)
         for size in sizes[len(staying) :]:
             self._add(size)
-        self._core.queue.change_limits(self._core.session.settings.queues, slots=slots)
-        return len(sizes)
+        self._core.queue.change_limits(self._core.session.settings.queues, slots=self.slots)
+        return len(sizes) + sum(bool(worker.cluster_slots) for worker in self._workers)
+
+    def scale_cluster(self, slots: int) -> None:
+        """Change how many commands the worker of a cluster runs at once, at most. Running jobs continue."""
+        for worker in self._workers:
+            if worker.cluster_slots:
+                worker.cluster_slots = slots
+                worker.send(Reload({"cluster_slots": slots}))
+        self._core.queue.change_limits(self._core.session.settings.queues, slots=self.slots)
 
     def replace(self, worker: WorkerProcess) -> None:
         """Let a worker that met a defect of queuectl end after its runs, and have `step` start another one."""
@@ -133,8 +141,8 @@ class Crew:
 
     @property
     def slots(self) -> int:
-        """How many jobs the workers run at once."""
-        return sum(worker.slots for worker in self._workers if not worker.is_retired)
+        """How many jobs the workers run at once, at most."""
+        return sum(worker.cluster_slots or worker.slots for worker in self._workers if not worker.is_retired)
 
     def _remove(self, worker: WorkerProcess) -> None:
         """Forget a worker that was retired and has ended."""

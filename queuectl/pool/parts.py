@@ -69,7 +69,7 @@ class Parts:
             cluster_slots=options.cluster_slots,
         )
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
-        queue = RunQueue(settings.queues, slots=options.slots, only=options.queues)
+        queue = RunQueue(settings.queues, slots=options.slots + options.cluster_slots, only=options.queues)
         dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)
         dispatcher.jobs_left = options.max_jobs
         breaker = Breaker(spool.root, clock=clock, notify=notify)

@@ -31,8 +31,9 @@ from queuectl.system import boot, disk, files
 from queuectl.system.locks import NamedLock, is_held
 
 STOP, NOW, WAIT, LEAVE = "stop", "now", "wait", "leave"
-# The most slots that a pool can have.
-SLOTS_AT_MOST = 256
+# The most slots that a pool can have on its machine, and on the nodes of a cluster.
+SLOTS_AT_MOST, CLUSTER_SLOTS_AT_MOST = 256, 10_000
+_CLUSTER = "cluster "
 # 1: this pool respects the stamps of runs on other machines. An older pool, whose record has no `format`, would rescue
 # such a run while it lives.
 POOL_FORMAT = 1
@@ -92,6 +93,13 @@ class StopRequest(NamedTuple):
     """How long running jobs may continue (0: end all now; inf: wait)."""
     leaves: bool = False
     """True if commands on nodes go on, for the next pool."""
+
+
+class ScaleRequest(NamedTuple):
+    """How many slots a pool is to have, here or on the nodes of its cluster."""
+
+    slots: int
+    is_cluster: bool
 
 
 class StopSummary(NamedTuple):
@@ -179,25 +187,27 @@ class Pool:
         graces = [_grace_s(line, self._info.grace_s) for line in lines if line != LEAVE]
         return StopRequest(min(graces, default=self._info.grace_s), LEAVE in lines)
 
-    def scale_request(self) -> int | None:
+    def scale_request(self) -> ScaleRequest | None:
         """Return the number of slots that somebody asked for, or None. A file that holds none is deleted."""
         path = self._spool.pool_path(self.name, "scale")
         if not files.is_regular(path):
             return None
         try:
-            slots = int(files.read(path, _MAX_BYTES).data)
+            word = files.read(path, _MAX_BYTES).data.decode("utf-8", "replace")
+            asked = ScaleRequest(int(word.removeprefix(_CLUSTER)), word.startswith(_CLUSTER))
         except OSError:
             return None
         except ValueError:
-            slots = 0
-        if not 1 <= slots <= SLOTS_AT_MOST:
+            asked = ScaleRequest(0, False)
+        most = CLUSTER_SLOTS_AT_MOST if asked.is_cluster else SLOTS_AT_MOST
+        if not 1 <= asked.slots <= most or (asked.is_cluster and not self._info.cluster_slots):
             disk.unlink(path)
             return None
-        return slots
+        return asked
 
-    def rescaled(self, *, count: int, processes: int) -> None:
+    def rescaled(self, **changes: Any) -> None:
         """Record how many slots there are now, and delete the request. Raises OSError."""
-        self._rewrite(count=count, processes=processes)
+        self._rewrite(**changes)
         disk.unlink(self._spool.pool_path(self.name, "scale"))
 
     def note_workers(self, workers: tuple[WorkerInfo, ...]) -> None:
@@ -292,9 +302,10 @@ def request_stop(
     spool.replace_file(path, "\n".join(lines).encode(), hint="stop", sync=False)
 
 
-def request_scale(spool: SpoolDir, pool: str, slots: int) -> None:
-    """Ask a pool to have this many slots. The last request counts. Raises OSError."""
-    spool.replace_file(spool.pool_path(pool, "scale"), b"%d\n" % slots, hint="scale", sync=False)
+def request_scale(spool: SpoolDir, pool: str, slots: int, *, is_cluster: bool = False) -> None:
+    """Ask a pool to have this many slots, here or on nodes. The last request counts. Raises OSError."""
+    body = f"{_CLUSTER if is_cluster else ''}{slots}\n".encode()
+    spool.replace_file(spool.pool_path(pool, "scale"), body, hint="scale", sync=False)
 
 
 def request_reload(spool: SpoolDir, pool: str) -> None:

@@ -101,9 +101,8 @@ def _changed(hands: Hands, _: object) -> None:
     pool.enter()
     pool.note_workers((WorkerInfo(f"{pool.name}-1", 4711, 1, False),))
     pools.request_scale(spool, pool.name, 3)
-    slots = pool.scale_request()
-    assert slots == 3
-    pool.rescaled(count=slots, processes=1)
+    assert pool.scale_request() == (3, False)
+    pool.rescaled(count=3, processes=1)
     pools.request_reload(spool, pool.name)
     assert pool.is_reload_asked()
     pool.reloaded(hands.settings, [], read_at=hands.clock.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -82,7 +83,8 @@ def show(
 
 
 def _rows(spool: Spool) -> tuple[QueueRow, ...]:
-    return queues.rows(spool.folder, spool.folder.waiting_names(), spool.settings.queues, live.rows(spool.folder))
+    found = live.rows(spool.folder, time.time())
+    return queues.rows(spool.folder, spool.folder.waiting_names(), spool.settings.queues, found)
 
 
 def _as_json(row: QueueRow) -> dict[str, Any]:

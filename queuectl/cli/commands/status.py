@@ -16,7 +16,9 @@ from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
 from queuectl.model.times import format_duration
+from queuectl.monitor import nodes
 from queuectl.monitor.headline import headline
+from queuectl.monitor.rows import RunRow
 from queuectl.monitor.snapshot import Snapshot, size_text
 from queuectl.monitor.status import advise, collect, document
 from queuectl.spool.folder import SpoolDir
@@ -59,7 +61,7 @@ def print_text(found: Snapshot, *, everything: bool = False) -> None:
     mistake = _mistake_in_settings(found.path)
     _print_counts(found, mistake, everything=everything)
     _print_queues(found)
-    _print_runs(found)
+    _print_runs(found, everything=everything)
     _print_soon(found)
     _print_arriving(found)
     _print_failures(found)
@@ -108,6 +110,11 @@ def _print_counts(found: Snapshot, mistake: str, *, everything: bool) -> None:
     if versions := found.other_versions:
         text = f"the pools are of different versions: {safe(versions)}; upgrade and restart them"
         line(f"{paint('versions', 'yellow')}  {text}")
+    for cluster in found.clusters:
+        line(f"cluster   {nodes.sentence(cluster, found.taken_at)}")
+        for node in cluster.nodes:
+            if everything or not nodes.is_well(node):
+                line(f"            {safe(node.node)}  {nodes.node_text(node, found.taken_at)}")
     if found.settings_changed and not mistake:
         text = "changed since the workers read them; to apply them: queuectl worker reload"
         if found.held_settings:
@@ -149,7 +156,7 @@ def _waiting(found: Snapshot) -> str:
     return "; ".join(parts)
 
 
-def _print_runs(found: Snapshot) -> None:
+def _print_runs(found: Snapshot, *, everything: bool) -> None:
     if not found.runs:
         return
     line()
@@ -159,10 +166,17 @@ def _print_runs(found: Snapshot) -> None:
         since = ago(run.started_at, found.taken_at)
         said = str(Progress(run.percent, run.progress))
         at = f"  {paint(safe(said), 'bold')}" if said else ""
-        where = f"attempt {run.attempt}, started {since}, {safe(run.worker)}"
+        where = f"attempt {run.attempt}, started {since}, {_place(run, everything=everything)}"
         line(f"  {safe(run.id)}  {where}{at}  {_short(run.command)}{gone}")
     if (more := found.counts[RUNNING] - len(found.runs)) > 0:
         line(f"  ... and {more} more")
+
+
+def _place(run: RunRow, *, everything: bool) -> str:
+    """Return where a job runs: on its node, or by its worker; with `everything` both."""
+    if not run.node:
+        return safe(run.worker)
+    return f"on {safe(run.node)}" + (f" by {safe(run.worker)}" if everything else "")
 
 
 def _print_soon(found: Snapshot) -> None:

@@ -18,10 +18,12 @@ from queuectl.cli.terminal.printing import age, count_of, safe, worker_text
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
+from queuectl.monitor import nodes
 from queuectl.monitor.headline import headline
 from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
+    ClusterRow,
     DueRow,
     FailureRow,
     Finish,
@@ -287,6 +289,8 @@ def _run_facts(item: RunRow, now_at: float) -> Text:
     text = Text()
     if not item.is_alive:
         text.append("its worker died  ", "yellow")
+    if item.node:
+        text.append(f"on {safe(item.node)}  ", "cyan")
     if item.attempt > 1:
         text.append(f"attempt {item.attempt}  ")
     if said := str(Progress(item.percent, item.progress)):
@@ -325,11 +329,16 @@ def head(found: Snapshot, *, columns: int, clock: str) -> list[Text]:
         lines.append(Text("p resumes the spool", "yellow"))
     elif is_stuck:
         lines.append(Text("To start workers: queuectl worker start", "yellow"))
+    lines += [Text(f"Cluster {nodes.sentence(row, found.taken_at)}", _color(row)) for row in found.clusters]
     if found.settings_changed:
         lines.append(Text("Settings changed; to apply: queuectl worker reload", "yellow"))
     for line in lines:
         line.truncate(columns, overflow="ellipsis")
     return lines
+
+
+def _color(row: ClusterRow) -> str:
+    return "yellow" if row.lost or row.is_silent or not row.there else ""
 
 
 def _folded(sentence: str, columns: int) -> list[str]:

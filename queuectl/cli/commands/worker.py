@@ -23,6 +23,7 @@ from queuectl.model import names, times
 
 if TYPE_CHECKING:
     from queuectl.cli.terminal.progress import Progress
+    from queuectl.monitor.rows import PoolRow
     from queuectl.spool.folder import SpoolDir
     from queuectl.spool.pools import PoolInfo, StopSummary
 
@@ -359,13 +360,16 @@ def list_(
     Example: queuectl worker list
 
     The row of a pool shows its supervisor process and its slots. The rows below show each worker process that runs
-    jobs, or has several slots: its slots in use, and its jobs.
+    jobs, or has several slots: its slots in use, and its jobs. A worker that runs jobs on the nodes of a cluster has
+    one row, with the address of the scheduler as its host: `queuectl cluster list` shows the nodes.
     """
     from queuectl.model.lifecycle import RUNNING
-    from queuectl.spool import pools
+    from queuectl.monitor import live
 
     spool = context.open_anyway()
-    found = pools.live(spool.folder)
+    now_at = time.time()
+    facts = {pool.pool: pool for pool in live.pools(spool.folder)}
+    found = live.rows(spool.folder, now_at)
     running = list(spool.jobs(RUNNING))
     if as_json:
         rows = [
@@ -373,14 +377,17 @@ def list_(
                 "pool": pool.pool,
                 "host": pool.host,
                 "pid": pool.pid,
-                "workers": pool.count,
+                "workers": pool.workers,
                 "processes": [
-                    {**row._asdict(), "running": [job.id for job in running if job.worker == row.name]}
-                    for row in pool.workers
+                    {
+                        **{key: value for key, value in row._asdict().items() if key != "used"},
+                        "running": [job.id for job in running if job.worker == row.name],
+                    }
+                    for row in pool.processes
                 ],
                 "started_at": times.to_text(pool.started_at),
-                "cwd": pool.cwd,
-                "log": pool.log,
+                "cwd": facts[pool.pool].cwd if pool.pool in facts else "",
+                "log": facts[pool.pool].log if pool.pool in facts else "",
                 "running": [job.id for job in running if job.worker.startswith(pool.pool + "-")],
             }
             for pool in found
@@ -397,16 +404,18 @@ def list_(
     printing.table(["WORKER", "HOST", "PID", "SLOTS", "SINCE", "RUNNING"], listed)
 
 
-def _rows(pool: PoolInfo, by_worker: dict[str, list[str]]) -> list[list[str]]:
+def _rows(pool: PoolRow, by_worker: dict[str, list[str]]) -> list[list[str]]:
     """Return the row of a pool, with the jobs of workers that its record does not name yet, and rows of its workers."""
-    listed = {worker.name for worker in pool.workers}
+    listed = {worker.name for worker in pool.processes}
     others = {name: ids for name, ids in by_worker.items() if name.startswith(pool.pool + "-")}
     loose = " ".join(job_id for name, ids in others.items() if name not in listed for job_id in ids)
-    used = f"{sum(map(len, others.values()))} of {pool.count}"
+    used = f"{sum(map(len, others.values()))} of {pool.workers}"
     rows = [[pool.pool, pool.host, str(pool.pid), used, printing.age(time.time() - pool.started_at), loose or "-"]]
-    for worker in pool.workers:
+    clusters = {cluster.worker: cluster for cluster in pool.clusters}
+    for worker in pool.processes:
         ids = by_worker.get(worker.name, [])
-        if ids or worker.slots > 1:
+        if ids or worker.slots > 1 or worker.name in clusters:
             used = f"{len(ids)}, ending" if worker.is_ending else f"{len(ids)} of {worker.slots}"
-            rows.append([worker.name, "", str(worker.pid), used, "", " ".join(ids) or "-"])
+            host = clusters[worker.name].scheduler if worker.name in clusters else ""
+            rows.append([worker.name, host, str(worker.pid), used, "", " ".join(ids) or "-"])
     return rows

@@ -22,14 +22,20 @@ _ADJUSTED_WITHIN_S = 30.0
 
 
 def scale(
-    slots: Annotated[int, typer.Argument(metavar="N", min=1, max=256, help="Number of slots.")],
+    slots: Annotated[int, typer.Argument(metavar="N", min=1, max=10_000, help="Number of slots, at most 256 here.")],
     pool: Annotated[
         str, typer.Option("--pool", metavar="POOL", help="The pool, if several are running: see `worker list`.")
     ] = "",
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Change the slots on nodes, `worker start --slots`, not those here.")
+    ] = False,
 ) -> None:
     """Change how many jobs a running pool runs at once.
 
-    Example: queuectl worker scale 8
+    \b
+    Examples:
+      queuectl worker scale 8
+      queuectl worker scale --cluster 400
 
     Running jobs continue. With fewer slots, a slot that is no longer wanted ends after its job.
     """
@@ -39,19 +45,26 @@ def scale(
 
     spool = context.open_dir()
     info = _one_pool(spool, pool)
+    if slots > pools.SLOTS_AT_MOST and not cluster:
+        raise WrongUsageError(f"{slots} slots: at most {pools.SLOTS_AT_MOST} are possible on one machine")
+    if cluster and not info.cluster_slots:
+        raise WrongUsageError(f"pool {info.pool} runs nothing on nodes", hint="queuectl worker start --cluster")
     with Progress() as progress:
         asked_s = -_ASK_AGAIN_S
         while (now := next((each for each in pools.live(spool) if each.pool == info.pool), None)) is not None:
-            if now.count == slots:
+            if (now.cluster_slots if cluster else now.count) == slots:
                 break
             if progress.passed_s > _ADJUSTED_WITHIN_S:
                 raise SpoolUnavailableError(f"pool {info.pool} does not react", hint=f"its process is {info.pid}")
             if progress.passed_s - asked_s >= _ASK_AGAIN_S:  # two requests at the same instant: one may be lost
                 asked_s = progress.passed_s
-                pools.request_scale(spool, info.pool, slots)
+                pools.request_scale(spool, info.pool, slots, is_cluster=cluster)
             time.sleep(_POLL_S)
     if now is None:
         raise QueuectlError(f"pool {info.pool} has ended meanwhile", hint="queuectl worker start")
+    if cluster:
+        typer.echo(f"{info.pool} has up to {printing.count_of(slots, 'slot')} on nodes")
+        return
     processes = printing.count_of(now.processes, "worker process", "worker processes")
     typer.echo(f"{info.pool} has {printing.count_of(slots, 'slot')} in {processes}")
 

@@ -31,6 +31,7 @@ def test_document_names_foreign_files_and_leaves_out_what_only_the_page_has(desk
         write_drop(desk.spool, name, "x", DLQ)
     made = status.document(status.collect(desk.spool, now_at=NOON_AT))
     keys = ["id", "attempt", "worker", "started_at", "command", "is_alive", "record", "lease", "percent", "progress"]
+    keys.append("node")
     assert list(made["running"][0]) == keys
     assert list(made["failures"][0]) == ["id", "ended_at", "error", "command", "cancelled", "record", "log", "text"]
     assert made["foreign"] == {DLQ: ["a.txt", "b.txt", "dead (conflicted copy 2027-01-15).json"]}
