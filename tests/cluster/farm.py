@@ -25,9 +25,12 @@ WITNESS = """
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         log.write("OVERLAP\\n")
-    log.write("begin %s %s\\n" % (os.environ["QUEUECTL_ATTEMPT"], os.environ["QUEUECTL_NODE"]))
+    attempt = os.environ["QUEUECTL_ATTEMPT"]
+    log.write("begin %s %s %.3f\\n" % (attempt, os.environ["QUEUECTL_NODE"], time.time()))
+    alive = open(os.path.join(folder, "%s.%s.alive" % (name, attempt)), "w")
     end = time.monotonic() + run_s
     while time.monotonic() < end:
+        os.utime(alive.fileno())
         time.sleep(0.02)
     log.write("end\\n")
 """
@@ -67,7 +70,7 @@ class Farm:
     def start_pool(self) -> None:
         """Start a pool that runs jobs on the nodes."""
         words = ["--spool", str(self.spool), "worker", "start", "--cluster", "--slots", "100"]
-        self.pool = self.rig.spawn([PYTHON, "-m", "queuectl", *words], "pool.log")
+        self.pool = self.rig.spawn([PYTHON, "-m", "queuectl", *words], "pool.log", where="pool")
 
     def job(self, name: str, run_s: float) -> None:
         """Drop a witness into pending/."""
@@ -112,6 +115,25 @@ class Farm:
 
         until(is_there)
         return found[0]
+
+    def _of_pool(self, text: str) -> list[processes.Process]:
+        """Return the processes below the pool whose command line has this text."""
+        assert self.pool is not None
+        pool = processes.find(self.pool.pid)
+        family = processes.below([pool]) if pool is not None else []
+        return [each for each in family if not each.has_ended and text in processes.command_line(each.pid)]
+
+    def bridge(self) -> processes.Process:
+        """Return the bridge of the pool's worker."""
+        found: list[processes.Process] = []
+        until(lambda: found.extend(self._of_pool("queuectl.cluster.bridge")) or found)
+        return found[0]
+
+    def worker(self) -> processes.Process:
+        """Return the pool's worker: the process that started the bridge."""
+        found = processes.find(self.bridge().parent)
+        assert found is not None
+        return found
 
     def wait_for(self, name: str, state: str = "done", within_s: float = 110) -> None:
         """Wait until a job is in a state."""

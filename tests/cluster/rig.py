@@ -16,15 +16,17 @@ from pathlib import Path
 import queuectl
 from queuectl.cluster import keys, launch
 from queuectl.cluster.carrier import Arrival, Carrier
+from tests.cluster.net import Net
 
 ROOT = str(Path(queuectl.__file__).parents[1])
 
 
 class Rig:
-    """A scheduler, its nodes, and the keys of all, in one folder."""
+    """A scheduler, its nodes, and the keys of all, in one folder. With `net`, nodes and pools have cables to pull."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.net: Net | None = None
         self.keys = str(folder / "keys")
         keys.make(self.keys)
         self.environment = {**launch.environment(), "PYTHONPATH": ROOT, "DASK_TEMPORARY_DIRECTORY": str(folder)}
@@ -32,8 +34,10 @@ class Rig:
         self._port = 0
         self.address = ""
 
-    def spawn(self, argv: list[str], log: str, **variables: str) -> subprocess.Popen[bytes]:
-        """Start a program whose output goes to a file of the folder."""
+    def spawn(self, argv: list[str], log: str, *, where: str = "", **variables: str) -> subprocess.Popen[bytes]:
+        """Start a program whose output goes to a file of the folder; `where`: in this namespace, if there is a net."""
+        if where and self.net is not None:
+            argv = [*self.net.within(where), *argv]
         with open(self.folder / log, "ab") as file:
             process = subprocess.Popen(
                 argv, stdout=file, stderr=file, env={**self.environment, **variables}, cwd=self.folder
@@ -44,7 +48,8 @@ class Rig:
     def scheduler(self) -> subprocess.Popen[bytes]:
         """Start the scheduler, again at its old port, and wait until it listens."""
         log = f"scheduler{len(self.started)}.log"
-        process = self.spawn(launch.scheduler("127.0.0.1", self._port, self.keys), log)
+        host = "127.0.0.1" if self.net is None else self.net.host
+        process = self.spawn(launch.scheduler(host, self._port, self.keys), log)
         found: list[str] = []
 
         def listens() -> bool:
@@ -67,7 +72,7 @@ class Rig:
         """Start `queuectl cluster node`."""
         words = ["cluster", "node", self.address, "--keys", self.keys, "--name", name, *options]
         argv = [sys.executable, "-m", "queuectl", *words, "--scratch", str(self.folder / name)]
-        return self.spawn(argv, f"{name}.log")
+        return self.spawn(argv, f"{name}.log", where=name)
 
     def text(self, log: str) -> str:
         """Return what a program has printed."""
@@ -81,6 +86,9 @@ class Rig:
             process.kill()
         for process in self.started:
             process.wait()
+        if self.net is not None:
+            self.net.close()
+            self.net = None
 
 
 def until(is_true: Callable[[], object], *, within_s: float = 60) -> None:

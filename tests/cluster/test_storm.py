@@ -1,4 +1,4 @@
-"""A storm on a real cluster: kills, stops and restarts of everything, and no job is lost or runs twice at once."""
+"""A storm on a real cluster: kills, stops and cuts of everything, and no job is lost or runs twice at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from queuectl.system import processes
+from tests.cluster import net
 from tests.cluster.farm import Farm, kill_family
 from tests.cluster.rig import Rig, until
 
@@ -26,63 +28,138 @@ class Storm:
     def __init__(self, farm: Farm, rng: random.Random) -> None:
         self.farm = farm
         self.rng = rng
-        self.later: list[tuple[float, object]] = []
+        self.later: list[tuple[float, Callable[[], object]]] = []
         self.away: set[str] = set()
-        """Nodes, `pool` and `scheduler`, while they are gone."""
+        """Nodes, `pool` and `scheduler`, while they are gone, stopped or cut off."""
         self.counts: Counter[str] = Counter()
+        self.faults: list[Callable[[], str]] = [
+            self.kill_carrier,
+            self.kill_keeper,
+            self.kill_node_process,
+            self.kill_node,
+            self.kill_scheduler,
+            self.kill_pool,
+            self.kill_bridge,
+            self.stop_carrier,
+            self.stop_keeper,
+            self.stop_worker,
+            self.stop_scheduler,
+        ]
+        if farm.rig.net is not None:
+            self.faults += [self.cut_node, self.cut_node, self.cut_pool]
 
     def step(self) -> None:
         """Do one thing at random, and put right what is due."""
         self.heal()
-        kind = self.rng.choice(["carrier", "keeper", "node process", "node", "scheduler", "pool", "stop", "bridge"])
-        name = self.rng.choice(NODES)
-        farm = self.farm
+        fault = self.rng.choice(self.faults)
         try:
-            if kind in ("carrier", "keeper", "stop") and name not in self.away:
-                whom = farm.keeper(name) if kind == "keeper" else farm.dask_worker(name)
-                processes.send(whom, signal.SIGSTOP if kind == "stop" else signal.SIGKILL)
-                if kind == "stop":
-                    self.after(20, lambda: processes.send(whom, signal.SIGCONT))
-            elif kind == "node process" and name not in self.away:
-                farm.nodes[name].kill()
-                farm.nodes[name].wait()
-                farm.start_node(name)
-            elif kind == "node" and name not in self.away:
-                farm.kill_node(name)
-                self.leave(name, 15, lambda: farm.start_node(name))
-            elif kind == "scheduler" and "scheduler" not in self.away:
-                farm.scheduler.kill()
-                farm.scheduler.wait()
-                self.leave("scheduler", 12, self._start_scheduler)
-            elif kind == "pool" and "pool" not in self.away and farm.pool is not None:
-                kill_family(farm.pool)
-                self.leave("pool", 12, farm.start_pool)
-            elif kind == "bridge" and "pool" not in self.away and farm.pool is not None:
-                pool = processes.find(farm.pool.pid)
-                family = processes.below([pool]) if pool is not None else []
-                for each in family:
-                    if "queuectl.cluster.bridge" in processes.command_line(each.pid):
-                        processes.send(each, signal.SIGKILL)
-            else:
-                return
+            done = fault()
         except (OSError, AssertionError):
             return  # it is just not there
-        self.counts[kind] += 1
+        if done:
+            self.counts[done] += 1
+
+    # -------------------------------------------------------------------------------------------------- the faults
+    # Each returns what it has done, "" for nothing.
+
+    def _node(self) -> str:
+        there = [name for name in NODES if name not in self.away]
+        assert there
+        return self.rng.choice(there)
+
+    def kill_carrier(self) -> str:
+        processes.send(self.farm.dask_worker(self._node()), signal.SIGKILL)
+        return "dask worker killed"
+
+    def kill_keeper(self) -> str:
+        processes.send(self.farm.keeper(self._node()), signal.SIGKILL)
+        return "keeper killed"
+
+    def kill_node_process(self) -> str:
+        name = self._node()
+        self.farm.nodes[name].kill()
+        self.farm.nodes[name].wait()
+        self.farm.start_node(name)
+        return "node process killed"
+
+    def kill_node(self) -> str:
+        name = self._node()
+        self.farm.kill_node(name)
+        self.leave(name, 15, lambda: self.farm.start_node(name))
+        return "node killed"
+
+    def kill_scheduler(self) -> str:
+        assert "scheduler" not in self.away
+        self.farm.scheduler.kill()
+        self.farm.scheduler.wait()
+        self.leave("scheduler", 12, self._start_scheduler)
+        return "scheduler killed"
+
+    def kill_pool(self) -> str:
+        assert "pool" not in self.away
+        assert self.farm.pool is not None
+        kill_family(self.farm.pool)
+        self.leave("pool", 12, self.farm.start_pool)
+        return "pool killed"
+
+    def kill_bridge(self) -> str:
+        assert "pool" not in self.away
+        processes.send(self.farm.bridge(), signal.SIGKILL)
+        return "bridge killed"
+
+    def stop_carrier(self) -> str:
+        return self._stop(self.farm.dask_worker(self._node()), "dask worker stopped")
+
+    def stop_keeper(self) -> str:
+        return self._stop(self.farm.keeper(self._node()), "keeper stopped")
+
+    def stop_worker(self) -> str:
+        assert "pool" not in self.away
+        return self._stop(self.farm.worker(), "pool's worker stopped")
+
+    def stop_scheduler(self) -> str:
+        assert "scheduler" not in self.away
+        found = processes.find(self.farm.scheduler.pid)
+        assert found is not None
+        return self._stop(found, "scheduler stopped")
+
+    def cut_node(self) -> str:
+        name = self._node()
+        self._cut(name)
+        return "node cut off"
+
+    def cut_pool(self) -> str:
+        assert "pool" not in self.away
+        self._cut("pool")
+        return "pool cut off"
+
+    def _stop(self, whom: processes.Process, what: str) -> str:
+        processes.send(whom, signal.SIGSTOP)
+        self.after(20, lambda: processes.send(whom, signal.SIGCONT))
+        return what
+
+    def _cut(self, name: str) -> None:
+        net = self.farm.rig.net
+        assert net is not None
+        net.cut(name)
+        self.leave(name, 25, lambda: net.heal(name))
+
+    # ------------------------------------------------------------------------------------------------- afterwards
 
     def _start_scheduler(self) -> None:
         self.farm.scheduler = self.farm.rig.scheduler()
 
-    def leave(self, name: str, most_s: float, back: object) -> None:
+    def leave(self, name: str, most_s: float, back: Callable[[], object]) -> None:
         """Take something away for a while."""
         self.away.add(name)
 
         def come() -> None:
             self.away.discard(name)
-            back()  # type: ignore[operator]
+            back()
 
         self.after(most_s, come)
 
-    def after(self, most_s: float, what: object) -> None:
+    def after(self, most_s: float, what: Callable[[], object]) -> None:
         """Do something within this time."""
         self.later.append((time.monotonic() + self.rng.uniform(0, most_s), what))
 
@@ -91,7 +168,7 @@ class Storm:
         due = [each for each in self.later if now or each[0] <= time.monotonic()]
         self.later = [each for each in self.later if each not in due]
         for _, what in due:
-            what()  # type: ignore[operator]
+            what()
 
 
 @pytest.mark.timeout(STORM_S * 2 + 500)
@@ -99,6 +176,8 @@ class Storm:
 def test_a_storm_loses_nothing_and_overlaps_nothing(rig: Rig) -> None:
     """P1, P3, P4: every job is done, whatever is killed, stopped and restarted; seeded, by witnesses with locks."""
     rng = random.Random(SEED)
+    if not net.missing():
+        rig.net = net.Net()
     farm = Farm(rig, *NODES, slots=6)
     storm = Storm(farm, rng)
     names: list[str] = []
