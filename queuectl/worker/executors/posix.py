@@ -138,9 +138,11 @@ class PosixExecutor:
         statuses, has_others = self._children.reap()
         found = []
         success = _SUCCESS if has_others or not self._children.are_adopted else _LAST_SUCCESS
+        # All of these have ended, so one listing shows what each of them has left.
+        others = self._children.left() if has_others and statuses else set()
         for pid, status in statuses:
             process = self._running.pop(pid)
-            left = process.list_left() if has_others else ()
+            left = process.list_left(others) if others else ()
             found.append((process, _ended(status, left=left) if status or left else success))
         return found
 
@@ -221,16 +223,20 @@ class PosixProcess:
             at_start=self._at_start,
         )
 
-    def list_left(self) -> tuple[int, ...]:
-        """Return the pids of processes that the command, which has ended, has left; some of them if there are many."""
-        return self._list_left(self._family())
+    def list_left(self, others: set[int]) -> tuple[int, ...]:
+        """Return the pids of processes that the command, which has ended, has left; some of them if there are many.
 
-    def _list_left(self, run: family.Family) -> tuple[int, ...]:
-        """Return the pids of processes that the command has left.
+        `others` are the children of the worker besides its commands (`Children.left`), listed since the end.
 
         A process that a command leaves is a child of the worker, or descends from one that the command left. So
         without a new child it has left none.
         """
+        if others <= {pid for pid, _ in self._at_start.earlier or ()}:
+            return ()
+        return tuple(each.pid for each in self._family().members())[: family.NAMED_AT_MOST]
+
+    def _list_left(self, run: family.Family) -> tuple[int, ...]:
+        """Do the same after an end by `run`."""
         if self._children.left() <= {pid for pid, _ in self._at_start.earlier or ()}:
             return ()
         return tuple(each.pid for each in run.members())[: family.NAMED_AT_MOST]
