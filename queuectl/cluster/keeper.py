@@ -84,7 +84,6 @@ def _keep(scratch: Scratch, options: argparse.Namespace) -> None:
     member = f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
     os.set_inheritable(options.lock_fd, False)
     remove_socket(scratch)
-    is_buried = scratch.bury(_BURY_WITHIN_S)
     scratch.enter(member, host)
     facts = Facts(
         member,
@@ -95,7 +94,7 @@ def _keep(scratch: Scratch, options: argparse.Namespace) -> None:
         options.contained,
         options.term_before,
     )
-    keeper = Keeper(scratch, facts, choose.make("auto"), is_buried=is_buried)
+    keeper = Keeper(scratch, facts, choose.make("auto"), bury_within_s=_BURY_WITHIN_S)
     signal.signal(signal.SIGTERM, lambda _number, _frame: keeper.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -7,7 +7,6 @@ CLOCK_BOOTTIME, which goes on while the machine sleeps. While a command lives th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import time
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import queuectl
 from queuectl.cluster import protocol, wire
 from queuectl.cluster.lease_model import TERM_BEFORE_S
+from queuectl.cluster.outcomes import Outcomes
 from queuectl.cluster.protocol import (
     Beat,
     BeatRequest,
@@ -31,7 +31,6 @@ from queuectl.cluster.protocol import (
     ReadAnswer,
     ReadRequest,
     Refusal,
-    RunEnd,
     StartAnswer,
     StartRequest,
 )
@@ -39,7 +38,7 @@ from queuectl.cluster.runs import Command, Commands, StartRefusedError
 from queuectl.cluster.scratch import SOCKET, Scratch
 from queuectl.cluster.sessions import Session, Sessions
 from queuectl.cluster.wire import ProtocolError
-from queuectl.system import disk, files, local_socket
+from queuectl.system import boot, disk, local_socket
 from queuectl.worker.executors.base import Executor
 
 _TICK_S = 0.1
@@ -74,22 +73,28 @@ def clock_s() -> float:
 
 
 class Keeper:
-    """The loop of a keeper. `is_buried`: it is proven that nothing of earlier members lives."""
+    """The loop of a keeper. It first ends what its predecessors left, for which it waits for at most `bury_within_s`.
 
-    def __init__(self, scratch: Scratch, facts: Facts, executor: Executor, *, is_buried: bool) -> None:
+    Raises:
+        OSError: the scratch folder cannot be read or written.
+    """
+
+    def __init__(self, scratch: Scratch, facts: Facts, executor: Executor, *, bury_within_s: float) -> None:
         self._scratch = scratch
         self._facts = facts
         self._executor = executor
-        self._is_buried = is_buried
+        self._outcomes = Outcomes(scratch, bury_within_s=bury_within_s)
         self._buried_s = clock_s()
-        self._commands = Commands(executor, scratch, node=facts.node, member=facts.member, contained=facts.contained)
+        self._commands = Commands(
+            executor, self._outcomes.places, node=facts.node, member=facts.member, contained=facts.contained
+        )
         self._sessions = Sessions()
         self._parked: dict[str, _Parked] = {}
         """By the name of the session."""
         self._is_draining = scratch.is_draining
         self._is_stopping = False
-        for session, end in scratch.untold():
-            self._sessions.get(session, clock_s()).ended[end.run] = end
+        for each in self._outcomes.told:
+            self._sessions.get(each.session, clock_s()).ended[each.end.run] = each.end
         self._server = local_socket.Server(scratch.root, SOCKET)
         for fd in executor.sources:
             self._server.watch(fd)
@@ -107,6 +112,7 @@ class Keeper:
             self._note_ends()
             self._answer_parked()
         self._server.close()
+        self._outcomes.close()
 
     def stop(self) -> None:
         """End all commands, then the loop. Their outcomes stay on disk for the next keeper."""
@@ -125,15 +131,12 @@ class Keeper:
 
     def _note_ends(self) -> None:
         """Put outcomes on disk, then make them known (promise P4)."""
-        for name, end in self._commands.step():
-            session = self._sessions.get(name, clock_s())
-            self._end_of(session, end)
+        if over := self._commands.step():
+            self._outcomes.add(over)
+        for command, end in over:
+            session = self._sessions.get(command.session, clock_s())
+            session.ended[end.run] = end
             session.runs.discard(end.run)
-
-    def _end_of(self, session: Session, end: RunEnd) -> None:
-        with contextlib.suppress(OSError):  # a full disk: it is in memory, and the pool still hears of it
-            self._scratch.write_end(session.name, end)
-        session.ended[end.run] = end
 
     def _keep_leases(self) -> None:
         """End the commands of a lease that runs out or is void; begin another lease when nothing of it lives."""
@@ -198,16 +201,17 @@ class Keeper:
                 f"{protocol.VERSION} (queuectl {queuectl.__version__}): install the same queuectl on both"
             )
         facts, now_s = self._facts, clock_s()
-        if not self._is_buried and now_s - self._buried_s > _BURY_AGAIN_S and not self._commands.live:
-            self._is_buried, self._buried_s = self._scratch.bury(0.0), now_s
+        if not self._outcomes.is_buried and now_s - self._buried_s > _BURY_AGAIN_S and not self._commands.live:
+            self._outcomes.bury(0.0)
+            self._buried_s = now_s
         dead = []
-        if self._is_buried:
+        if self._outcomes.is_buried:
             dead = [member for member, host in self._scratch.members() if host == facts.host and member != facts.member]
         session = self._sessions.get(message.session, now_s)
         return Hello(
             facts.member,
             facts.host,
-            _boot(),
+            boot.boot_id(),
             facts.slots,
             self._free,
             facts.resources,
@@ -236,6 +240,7 @@ class Keeper:
             info.f_bavail * info.f_frsize,
             list(self._commands.live),
             clock_s(),
+            facts.node,
         )
 
     def _beat(self, request: local_socket.Request, beat: BeatRequest) -> None:
@@ -246,9 +251,7 @@ class Keeper:
         now_s = clock_s()
         session = self._sessions.get(beat.session, now_s)
         session.prolong(beat, now_s)
-        for run in beat.acks:
-            if session.ended.pop(run, None) is not None:
-                self._scratch.forget(run)
+        self._outcomes.forget([run for run in beat.acks if session.ended.pop(run, None) is not None])
         fenced = [run for run in beat.fences if session.fence(run, now_s)]
         self._keep_leases()  # a void grant ends at once
         self._note_ends()
@@ -267,7 +270,7 @@ class Keeper:
         if session.lease.grant != beat.grant or session.news(beat) or self._is_stopping:
             return True
         return any(
-            command.read(offset, 0)[1] - offset >= protocol.BEAT_OUTPUT_BYTES
+            command.place.read(offset, 0)[1] - offset >= protocol.BEAT_OUTPUT_BYTES
             for run, offset in beat.output.items()
             if (command := self._commands.live.get(run)) is not None
         )
@@ -305,7 +308,7 @@ class Keeper:
             command = self._commands.live.get(run)
             if room <= 0 or command is None or command.session != beat.session or offset < 0:
                 continue
-            data, _ = command.read(offset, room)
+            data, _ = command.place.read(offset, room)
             if data:
                 found.append(Piece(run, offset, data))
                 room -= len(data)
@@ -331,7 +334,7 @@ class Keeper:
 
     def _refusal(self, session: Session, spec: protocol.RunSpec, now_s: float) -> str:
         """Start a run; return why it is not started, "" if it is (or cannot be, for a reason of its own)."""
-        if session.knows(spec.run) or spec.run in self._commands.live or self._scratch.has_end(spec.run):
+        if session.knows(spec.run) or spec.run in self._commands.live or spec.run in self._outcomes:
             return "seen: this run was started or fenced before"
         session.remember(spec.run, now_s)
         if self._is_draining or self._is_stopping:
@@ -347,7 +350,8 @@ class Keeper:
         if end is None:
             session.runs.add(spec.run)
         else:
-            self._end_of(session, end)
+            self._outcomes.add_unstarted(session.name, end)
+            session.ended[spec.run] = end
         return ""
 
     def _cancel(self, message: CancelRequest) -> CancelAnswer:
@@ -367,22 +371,8 @@ class Keeper:
         offset = max(0, message.offset)
         command = self._commands.live.get(message.run)
         if command is not None:
-            return ReadAnswer(*command.read(offset, most))
-        try:
-            fd = files.open_to_read(self._scratch.path(message.run, "out"))
-        except FileNotFoundError:
-            return ReadAnswer(b"", 0)
-        try:
-            return ReadAnswer(os.pread(fd, most, offset), os.fstat(fd).st_size)
-        finally:
-            os.close(fd)
-
-
-def _boot() -> str:
-    try:
-        return files.read("/proc/sys/kernel/random/boot_id", 100).data.decode("ascii", "replace").strip()
-    except OSError:
-        return ""
+            return ReadAnswer(*command.place.read(offset, most))
+        return self._outcomes.read(message.run, offset, most)
 
 
 def _versions() -> dict[str, str]:

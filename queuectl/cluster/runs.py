@@ -1,11 +1,10 @@
 """The commands of one node: started, watched and ended by its keeper, with everything that they start.
 
-A run has ended when nothing lives that has inherited its lock. Only then it is reported (promise P3).
+A run has ended when nothing lives that has inherited the lock of its place. Only then it is reported (promise P3).
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import shutil
@@ -14,10 +13,10 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from queuectl.cluster import protocol
+from queuectl.cluster.places import Place, Places
 from queuectl.cluster.protocol import RunEnd, RunSpec
-from queuectl.cluster.scratch import Scratch, kill_holders
 from queuectl.model.exit_status import CANNOT_ENTER
-from queuectl.system import containment, disk, environment, locks
+from queuectl.system import containment, environment
 from queuectl.worker.executors.base import (
     EXIT_NOT_RUNNABLE,
     CannotStartError,
@@ -46,8 +45,7 @@ class _Started(NamedTuple):
     """What a run has from its start."""
 
     process: Process
-    lock: locks.FileLock
-    output_fd: int
+    place: Place
     at_s: float
 
 
@@ -58,8 +56,7 @@ class Command:
         self.session = session
         self.spec = spec
         self.process = started.process
-        self.lock = started.lock
-        self.output_fd = started.output_fd
+        self.place = started.place
         self.at_s = started.at_s
         self.until_s = math.inf if spec.timeout_s is None else started.at_s + spec.timeout_s
         self.look_s = math.inf if spec.output_max is None else started.at_s
@@ -69,28 +66,24 @@ class Command:
         self.due_s = math.inf
         self.kill_s = math.inf
         """When the command is killed, if it was asked to end."""
-
-    def read(self, offset: int, most: int) -> tuple[bytes, int]:
-        """Return output from an offset, and the size of all of it."""
-        size = os.fstat(self.output_fd).st_size
-        data = os.pread(self.output_fd, most, offset)
-        return data, max(size, offset + len(data) if data else 0)
+        self.is_proven = True
+        """False if something of the run lives on, because the system did not let this process end it."""
 
 
 class Commands:
     """All commands of the node, by the name of their run."""
 
-    def __init__(self, executor: Executor, scratch: Scratch, *, node: str, member: str, contained: str) -> None:
+    def __init__(self, executor: Executor, places: Places, *, node: str, member: str, contained: str) -> None:
         self.live: dict[str, Command] = {}
         self._executor = executor
-        self._scratch = scratch
+        self._places = places
         self._member = member
         self._by_process: dict[Process, Command] = {}
-        own = {"QUEUECTL_NODE": node}
+        self._node = node
         self._env = {
             name: text for name, text in os.environ.items() if not name.startswith("DASK_") and name != "QUEUECTL_SPOOL"
-        } | own
-        self._minimal_env = environment.minimal_here() | own
+        }
+        self._minimal_env = environment.minimal_here()
         self._shell = list(shell_words("auto"))
         self._prefix = containment.prefix(containment.SIGNAL) if contained == containment.SIGNAL else []
 
@@ -101,37 +94,34 @@ class Commands:
             StartRefusedError: the machine cannot do it now.
         """
         _, job_id, attempt = protocol.run_parts(spec.run)
-        env = {**(self._minimal_env if spec.minimal_env else self._env), **spec.env}
-        env["QUEUECTL_JOB_ID"], env["QUEUECTL_ATTEMPT"] = job_id, str(attempt)
-        env["QUEUECTL_RUN"] = spec.run
-        lock = locks.FileLock(self._scratch.path(spec.run, "lock"))
-        output_fd = -1
+        env = self._minimal_env if spec.minimal_env else self._env
+        if spec.env:
+            env = {**env, **spec.env}
+        marks = {
+            "QUEUECTL_JOB_ID": job_id,
+            "QUEUECTL_ATTEMPT": str(attempt),
+            "QUEUECTL_NODE": self._node,
+            "QUEUECTL_RUN": spec.run,
+        }
+        place = None
         try:
-            lock.try_acquire()
-            cwd = spec.cwd
-            if not cwd:
-                cwd = self._scratch.path(spec.run, "d")
-                disk.make_folder(cwd)
-            elif not os.path.isabs(cwd):
+            place = self._places.take()
+            cwd = spec.cwd or self._places.enter(place)
+            if not os.path.isabs(cwd):
                 reason = f"{CANNOT_ENTER} {cwd} (the job's cwd): on a node it must begin with /"
                 raise CannotStartError(EXIT_NOT_RUNNABLE, reason, is_final=True)
-            output_fd = disk.open_output(self._scratch.path(spec.run, "out"))
             at_s = time.monotonic()
             command = self._contained(spec.command, cwd, env)
-            made = Spec(command, cwd, env, output_fd, lock.fd, lock.path)
-            process = self._executor.start(made)
+            process = self._executor.start(Spec(command, cwd, env, place.fd, place.fd, place.path, marks))
         except (CannotStartError, OSError) as error:
-            lock.close()
-            if output_fd >= 0:
-                os.close(output_fd)
-            self._scratch.forget(spec.run)
-            self._scratch.clear(spec.run)
+            if place is not None:
+                self._places.give_up(place)
             if isinstance(error, CannotStartError):
                 return RunEnd(
                     spec.run, protocol.EXIT, error.exit_code, error.reason, 0.0, 0, error.is_final, member=self._member
                 )
             raise StartRefusedError(str(error)) from error
-        command_of_run = Command(session, spec, _Started(process, lock, output_fd, at_s))
+        command_of_run = Command(session, spec, _Started(process, place, at_s))
         self.live[spec.run] = self._by_process[process] = command_of_run
         return None
 
@@ -151,8 +141,8 @@ class Commands:
         command.steps = self._steps(command, None, grace_s)
         command.due_s = now_s
 
-    def step(self) -> list[tuple[str, RunEnd]]:
-        """Do what is due: ends of commands, time limits, steps of runs that end. Return sessions and outcomes."""
+    def step(self) -> list[tuple[Command, RunEnd]]:
+        """Do what is due: ends of commands, time limits, steps of runs that end. Return runs that are over."""
         now_s = time.monotonic()
         has_ended = False
         for process, how in self._executor.ended():
@@ -169,7 +159,7 @@ class Commands:
                 command.due_s = now_s + next(command.steps)
             except StopIteration as stop:
                 del self.live[command.spec.run]
-                found.append((command.session, stop.value))
+                found.append((command, stop.value))
         return found
 
     def due_s(self) -> float:
@@ -183,7 +173,7 @@ class Commands:
             self.end(command, protocol.TIMEOUT, f"timed out after {spec.timeout_s:g} s", spec.grace_s)
         elif spec.output_max is not None and now_s >= command.look_s:
             command.look_s = now_s + _LOOK_AT_OUTPUT_S
-            if os.fstat(command.output_fd).st_size > spec.output_max:
+            if command.place.size > spec.output_max:
                 command.until_s = command.look_s = math.inf
                 grace_s = min(spec.grace_s, _PRINTING_GRACE_S)
                 self.end(command, protocol.OUTPUT, "printed more than its output_max, and was ended", grace_s)
@@ -198,33 +188,28 @@ class Commands:
             killed, left = yield from command.process.end_left()
         else:
             killed, left = (), ()
-        run, path = command.spec.run, command.lock.path
-        command.lock.close()
+        place = command.place
         deadline = time.monotonic() + _GONE_WITHIN_S
         others: set[int] = set()
-        while holders := kill_holders(path):
+        while holders := self._places.prove(place):
             if time.monotonic() > deadline:
-                left = (*left, *(pid for pid in holders if pid))
+                left = (*left, *(pid for pid in holders if pid)) or (0,)
                 break
             others.update(pid for pid in holders if pid)
             yield _LOOK_AGAIN_S
         duration_s = time.monotonic() - command.at_s
-        size = os.fstat(command.output_fd).st_size
-        os.close(command.output_fd)
-        command.output_fd = -1
-        self._scratch.clear(run)
-        with contextlib.suppress(OSError):
-            disk.unlink(path)
+        command.is_proven = not left
+        self._places.leave(place)
         return RunEnd(
-            run,
+            command.spec.run,
             command.kind,
             None if command.kind == protocol.OUTPUT else how.exit_code,
             command.reason or how.reason,
             duration_s,
-            size,
+            place.size,
             is_shutdown=how.is_shutdown and command.kind == protocol.EXIT,
             killed=sorted({*killed, *others} - {*left})[:20],
-            left=list(left)[:20],
+            left=[pid for pid in left if pid][:20],
             member=self._member,
         )
 

@@ -178,6 +178,19 @@ def add_output(fd: int, data: bytes) -> None:
     _write_all(fd, data)
 
 
+def open_again(fd: int) -> int:
+    """Return another handle to the output that `open_output` opened, with locks of its own. (Linux)
+
+    Whatever has its name now. Raises OSError.
+    """
+    return os.open(f"/proc/self/fd/{fd}", READ_WRITE | os.O_APPEND)
+
+
+def shorten(fd: int, size: int) -> None:
+    """Cut an output down to a size (bytes). Raises OSError."""
+    os.ftruncate(fd, size)
+
+
 def _open_to_group(fd: int, mode: int) -> None:
     """Restore the mode of a new file that the umask may have reduced. Costs a call only with GROUP_MODE."""
     if sys.platform != "win32" and mode == GROUP_MODE:

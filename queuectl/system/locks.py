@@ -51,6 +51,11 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+def lock_handle(fd: int) -> bool:
+    """Lock the file of an open handle; return False if another handle has the lock. Closing this handle releases it."""
+    return _lock(fd)
+
+
 class FileLock:
     """One lock file, opened at the first try and kept open. A missing file is created, and never deleted here."""
 

@@ -177,6 +177,26 @@ def holders(path: str, *, fd: int | None = None) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
+def lock_holders(path: str) -> list[int]:
+    """Return those `holders` of a file whose handle has its lock, which they may have inherited. (Linux)
+
+    Somebody may just read the file.
+    """
+    return [pid for pid in holders(path) if _locks(pid, os.path.basename(path))]
+
+
+def _locks(pid: int, name: str) -> bool:
+    folder = f"/proc/{pid}/fd"
+    with contextlib.suppress(OSError):
+        for each in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                if os.path.basename(os.readlink(f"{folder}/{each}").removesuffix(_DELETED)) == name and (
+                    b"\nlock:" in _proc_file(pid, f"fdinfo/{each}")
+                ):
+                    return True
+    return False
+
+
 def command_line(pid: int) -> str:
     """Return how a process was started, or "" if that is unknown. Whoever started it has chosen the text."""
     if sys.platform != "linux":

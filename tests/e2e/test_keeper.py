@@ -69,14 +69,38 @@ def test_a_command_runs_in_a_folder_of_its_own(keeper: RealKeeper, pool: Pool) -
     )
     end = pool.end_of(run)
     assert (end.kind, end.exit_code, end.member) == (protocol.EXIT, 3, pool.member)
-    folder = keeper.scratch / "runs" / f"{run}.d"
-    assert pool.output(run).decode() == f"{folder}\na 1 n1 y\n"
+    folder, *rest = pool.output(run).decode().splitlines()
+    assert rest == ["a 1 n1 y"]
+    assert Path(folder).parent == keeper.scratch / "runs"
     assert end.output_bytes == len(pool.output(run))
-    assert (keeper.scratch / "runs" / f"{run}.end").exists()
+    assert run in (keeper.scratch / "ends").read_text()
     assert pool.beat().ended == [end]
     assert pool.beat(known=[run]).ended == []
     assert pool.beat(acks=[run]).ended == []
-    wait_until(lambda: [each for each in (keeper.scratch / "runs").iterdir() if each.name.startswith(run)] == [])
+    assert pool.output(run) == b""
+
+
+def test_a_place_is_empty_for_the_next_run(keeper: RealKeeper, pool: Pool) -> None:
+    """P10: Whatever a run has done to its folder and its output, the next ones find nothing of it."""
+    mess = (
+        "echo secret; touch f; mkdir -p d/d; chmod 000 d",
+        "chmod 755 .; echo secret",
+        "o=$(readlink /proc/self/fd/1); echo secret; rm $o; ln -s /etc/passwd $o",
+        "d=$PWD; cd /; rmdir $d; ln -s /etc $d; echo secret",
+        "ln $(readlink /proc/self/fd/1) kept; echo secret",
+    )
+    before = Path("/etc/passwd").stat()
+    for number in range(10):
+        runs = [pool.run(f"{number}-{at}", text) for at, text in enumerate(mess[:4])]
+        runs.append(pool.run(f"{number}-4", mess[4])) if pool.end_of(runs[0]) else None
+        for run in runs:
+            assert pool.end_of(run).exit_code == 0
+        clean = pool.run(f"{number}-clean", "ls -A; stat -c %a .; readlink /proc/self/fd/1 | grep -c deleted")
+        assert pool.end_of(clean).exit_code == 1
+        assert pool.output(clean) == b"755\n0\n"
+        pool.beat(acks=[*runs, clean])
+    assert Path("/etc/passwd").stat() == before
+    wait_until(lambda: len(list((keeper.scratch / "runs").glob("*.d"))) <= 8)
 
 
 def test_a_command_that_cannot_start_is_an_outcome(pool: Pool) -> None:
@@ -259,7 +283,7 @@ def test_the_next_keeper_proves_that_its_predecessor_is_dead(tmp_path: Path, way
         assert again.hello.is_draining
         assert again.output(ended) == b"out\n"
         assert again.beat(acks=[ended]).ended == []
-        assert not list((scratch / "runs").glob(f"{lost}.*"))
+        assert again.output(lost) == b""
 
 
 @pytest.mark.slow

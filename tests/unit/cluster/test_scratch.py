@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from queuectl.cluster.protocol import EXIT, RunEnd
-from queuectl.cluster.scratch import Scratch, ScratchError, Told
-from tests.helpers import wait_until
+from queuectl.cluster.scratch import Scratch, ScratchError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes of a cluster run on Linux")
-
-END = RunEnd("abc123.a.1", EXIT, 0, "", 0.5, 3)
 
 
 @pytest.fixture
@@ -23,29 +18,6 @@ def scratch(tmp_path: Path) -> Scratch:
     made = Scratch(str(tmp_path / "scratch"))
     made.prepare()
     return made
-
-
-def test_outcomes_survive_until_they_are_acknowledged(scratch: Scratch) -> None:
-    """P4: What is written is found by the next keeper; what is torn or too old is not."""
-    scratch.write_end("s", END)
-    Path(scratch.path("abc123.b.1", "end")).write_text('["s", "{')
-    scratch.write_end("s", END._replace(run="abc123.c.1"))
-    os.utime(scratch.path("abc123.c.1", "end"), (0, 0))
-    assert scratch.untold() == [Told("s", END)]
-    assert os.listdir(scratch.runs) == ["abc123.a.1.end"]
-    scratch.forget(END.run)
-    assert os.listdir(scratch.runs) == []
-
-
-def test_burial_deletes_lost_runs_and_keeps_outcomes(scratch: Scratch) -> None:
-    """P4: The output of a run with an outcome stays; a run without one is lost with its files."""
-    scratch.write_end("s", END)
-    for name in ("abc123.a.1.out", "abc123.a.1.lock", "abc123.b.1.out", "abc123.b.1.lock"):
-        Path(scratch.runs, name).touch()
-    Path(scratch.path("abc123.b.1", "d")).mkdir()
-    Path(scratch.path("abc123.b.1", "d"), "file").touch()
-    assert scratch.bury(0.0)
-    wait_until(lambda: sorted(os.listdir(scratch.runs)) == ["abc123.a.1.end", "abc123.a.1.out"])
 
 
 def test_members_are_remembered(scratch: Scratch) -> None:
