@@ -76,7 +76,7 @@ class Printer:
         if isinstance(event, Rescued):
             settled = event.settled
             facts = {"id": event.job_id, "to": settled.to, "reason": settled.reason}
-            text = f"rescued    {event.job_id}  its worker died: {settled.reason}; now in {settled.to}/"
+            text = f"rescued    {event.job_id}  {settled.reason}; now in {settled.to}/"
             return "rescued", text, facts
         if isinstance(event, Vanished):
             how = event.outcome.kind

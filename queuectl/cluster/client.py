@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from queuectl.cluster import protocol
+from queuectl.cluster import protocol, wire
 from queuectl.cluster.scratch import LOG, SOCKET, Scratch
 from queuectl.system import local_socket, processes
 
@@ -60,6 +60,12 @@ def keeper_pid(scratch: str) -> int:
     """Return the pid of the keeper of a scratch folder, as this process sees it. Raises OSError if there is none."""
     with local_socket.connect(scratch, SOCKET, _CONNECT_WITHIN_S) as connection:
         return local_socket.peer(connection).pid
+
+
+def node_name(scratch: str) -> str:
+    """Return the name of the node whose keeper has this scratch folder. Raises OSError if there is no keeper."""
+    answer = call(scratch, protocol.LOOK, "{}", _CONNECT_WITHIN_S)
+    return wire.decode(protocol.Look, answer).node
 
 
 def find_or_start(scratch: str, words: Sequence[str] = ()) -> None:

@@ -55,9 +55,13 @@ async def dask_setup(worker: Any) -> None:
     words = ["--slots", str(dask.config.get("queuectl.slots", 0) or worker.state.nthreads)]
     for each in str(resources).split():
         words += ["--resource", each]
-    await asyncio.to_thread(client.find_or_start, scratch, words)
     own = "" if str(worker.name) == worker.address else str(worker.name)
-    become(worker, KeeperLink(scratch), str(dask.config.get("queuectl.name", "") or own or _name_of(scratch)))
+    name = str(dask.config.get("queuectl.name", "") or own or _name_of(scratch))
+    await asyncio.to_thread(client.find_or_start, scratch, [*words, "--node", name])
+    # A launcher may start several dask workers beside one scratch folder: they carry for one node.
+    name = await asyncio.to_thread(client.node_name, scratch) or name
+    words += ["--node", name]
+    become(worker, KeeperLink(scratch), name)
     _Here.duties = [asyncio.create_task(_guard(scratch, words))]
     if parent := int(dask.config.get("queuectl.parent", 0)):
         _Here.duties.append(asyncio.create_task(_end_with(parent)))

@@ -236,6 +236,8 @@ class Look(NamedTuple):
     """Bytes that are free in the scratch folder."""
     runs: list[str]
     clock_s: float
+    node: str = ""
+    """The name that its keeper was started with."""
 
 
 class DrainRequest(NamedTuple):

@@ -110,7 +110,7 @@ class ClusterWorker(Worker):
             executor=executor,  # type: ignore[arg-type]  # a node is chosen before the start: `start_on`
             starter=self._node_starter,  # type: ignore[arg-type]  # for nodes
         )
-        executor.remark_to = lambda text, is_warning: self._link.report(Remark(text, is_warning))
+        executor.remark_to = self._remark
         lock = stamps.lock(session.spool, worker)
         assert lock is not None, "another process has this worker's name"
         self._lock = lock
@@ -126,6 +126,11 @@ class ClusterWorker(Worker):
         self._nodes.board.remove()
         if not self._nodes.has_any_of(self._name):
             stamps.remove(self._spool, self._name, self._lock)
+
+    def _remark(self, text: str, is_warning: bool) -> None:
+        """Tell the pool at once: without a node this worker may wait for long."""
+        self._link.report(Remark(text, is_warning))
+        self._link.flush()
 
     # ---------------------------------------------------------------------------------------------------- loop
 
