@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from queuectl.cluster import client
@@ -26,7 +28,7 @@ WITNESS = """
     except OSError:
         log.write("OVERLAP\\n")
     attempt = os.environ["QUEUECTL_ATTEMPT"]
-    log.write("begin %s %s %.3f\\n" % (attempt, os.environ["QUEUECTL_NODE"], time.time()))
+    log.write("begin %s %s %.3f\\n" % (attempt, os.environ.get("QUEUECTL_NODE", "here"), time.time()))
     alive = open(os.path.join(folder, "%s.%s.alive" % (name, attempt)), "w")
     end = time.monotonic() + run_s
     while time.monotonic() < end:
@@ -37,15 +39,26 @@ WITNESS = """
 
 
 class Farm:
-    """Everything that a cluster needs, on loopback."""
+    """Everything that a cluster needs, on loopback. With `beside`, only another spool and its pool on that cluster."""
 
-    def __init__(self, rig: Rig, *nodes: str, slots: int = 4, lease_s: int = 10) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        *nodes: str,
+        slots: int = 4,
+        lease_s: int = 10,
+        beside: Farm | None = None,
+        scheduler: subprocess.Popen[bytes] | None = None,
+    ) -> None:
         self.rig = rig
         self.slots = slots
-        self.spool = rig.folder / "spool"
+        self.folder = rig.folder if beside is None else rig.folder / "beside"
+        self.folder.mkdir(exist_ok=True)
+        self.spool = self.folder / "spool"
         self.witness = rig.folder / "witness.py"
         self.witness.write_text(textwrap.dedent(WITNESS))
-        self.scheduler = rig.scheduler()
+        self.scheduler = scheduler or (rig.scheduler() if beside is None else beside.scheduler)
+        self.is_guest = beside is not None
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
         self.pool: subprocess.Popen[bytes] | None = None
         self.queuectl("init", str(self.spool), at=False)
@@ -63,25 +76,25 @@ class Farm:
         assert done.returncode == 0, done
         return done.stdout
 
-    def start_node(self, name: str) -> None:
+    def start_node(self, name: str, within: Sequence[str] = ()) -> None:
         """Start a node, again with its old scratch folder."""
-        self.nodes[name] = self.rig.node(name, "--slots", str(self.slots))
+        self.nodes[name] = self.rig.node(name, "--slots", str(self.slots), within=within)
 
-    def start_pool(self) -> None:
-        """Start a pool that runs jobs on the nodes."""
-        words = ["--spool", str(self.spool), "worker", "start", "--cluster", "--slots", "100"]
-        self.pool = self.rig.spawn([PYTHON, "-m", "queuectl", *words], "pool.log", where="pool")
+    def start_pool(self, *options: str, within: Sequence[str] = ()) -> None:
+        """Start a pool that runs jobs on the nodes, or as the options say."""
+        words = ["--spool", str(self.spool), "worker", "start", *(options or ("--cluster", "--slots", "100"))]
+        self.pool = self.rig.spawn([*within, PYTHON, "-m", "queuectl", *words], "pool.log", where="pool")
 
     def job(self, name: str, run_s: float) -> None:
         """Drop a witness into pending/."""
-        words = [sys.executable, str(self.witness), str(self.rig.folder), name, str(run_s)]
+        words = [sys.executable, str(self.witness), str(self.folder), name, str(run_s)]
         drop = self.spool / "pending" / f".{name}"
         drop.write_text(json.dumps({"id": name, "command": words, "max_retries": 50}))
         drop.rename(self.spool / "pending" / f"{name}.json")
 
     def runs(self, name: str) -> list[str]:
         """Return what the runs of a job have written."""
-        path = self.rig.folder / f"{name}.runs"
+        path = self.folder / f"{name}.runs"
         return path.read_text().splitlines() if path.exists() else []
 
     def state(self, name: str) -> str:
@@ -95,6 +108,37 @@ class Farm:
         (path,) = [self.spool / state / f"{name}.json" for state in ("done", "dlq") if self.state(name) == state]
         return [event["event"] for event in json.loads(path.read_text())["history"]]
 
+    def begins(self, name: str) -> list[float]:
+        """Return when the runs of a job began (seconds since 1970)."""
+        return [float(line.split()[3]) for line in self.runs(name) if line.startswith("begin")]
+
+    def last_sign_s(self, name: str, attempt: int) -> float:
+        """Return when a run of a job was seen alive last (seconds since 1970)."""
+        return (self.folder / f"{name}.{attempt}.alive").stat().st_mtime
+
+    def wait_until_again(self, name: str, fault: str, began_s: float, within_s: float = 110) -> tuple[float, float]:
+        """Wait until a job runs the second time; return, and print, when its first run was cut and when it ran again.
+
+        Both are in seconds after `began_s` (since 1970).
+        """
+        until(lambda: len(self.begins(name)) == 2, within_s=within_s)
+        cut_s, again_s = self.last_sign_s(name, 1) - began_s, self.begins(name)[1] - began_s
+        print(f"FIGURE {fault}: cut {cut_s:.1f} s, again {again_s:.1f} s")
+        return cut_s, again_s
+
+    def wait_until_back(self, node: str, began_s: float) -> float:
+        """Wait until a job can run on a node; return in how many seconds after `began_s`."""
+        names: list[str] = []
+
+        def is_back() -> bool:
+            names.append(f"probe{time.monotonic_ns()}")
+            self.job(names[-1], 1)
+            until(lambda: self.begins(names[-1]))
+            return self.node_of(names[-1]) == node
+
+        until(is_back, within_s=100)
+        return self.begins(names[-1])[0] - began_s
+
     def node_of(self, name: str) -> str:
         """Return the node on which a job was started last."""
         return next(line.split()[2] for line in reversed(self.runs(name)) if line.startswith("begin"))
@@ -105,7 +149,7 @@ class Farm:
         assert found is not None
         return found
 
-    def dask_worker(self, node: str) -> processes.Process:
+    def dask_worker(self, node: str, within_s: float = 60) -> processes.Process:
         """Return the dask worker of a node."""
         found: list[processes.Process] = []
 
@@ -113,8 +157,19 @@ class Farm:
             found[:] = [each for each in processes.children(self.nodes[node].pid) if not each.has_ended]
             return bool(found)
 
-        until(is_there)
+        until(is_there, within_s=within_s)
         return found[0]
+
+    def ask_dask(self, statement: str) -> None:
+        """Run a statement of Python that has a `client` of dask's."""
+        keys = self.rig.keys
+        files = f"tls_ca_file={keys + '/ca.pem'!r}, tls_client_cert={keys + '/spool.pem'!r}"
+        code = (
+            "from distributed import Client, Security\n"
+            f"client = Client({self.rig.address!r}, security=Security(require_encryption=True, {files}))\n"
+            f"{statement}\n"
+        )
+        subprocess.run([PYTHON, "-c", code], timeout=60, check=True, capture_output=True)
 
     def _of_pool(self, text: str) -> list[processes.Process]:
         """Return the processes below the pool whose command line has this text."""
@@ -123,15 +178,15 @@ class Farm:
         family = processes.below([pool]) if pool is not None else []
         return [each for each in family if not each.has_ended and text in processes.command_line(each.pid)]
 
-    def bridge(self) -> processes.Process:
+    def bridge(self, within_s: float = 60) -> processes.Process:
         """Return the bridge of the pool's worker."""
         found: list[processes.Process] = []
-        until(lambda: found.extend(self._of_pool("queuectl.cluster.bridge")) or found)
+        until(lambda: found.extend(self._of_pool("queuectl.cluster.bridge")) or found, within_s=within_s)
         return found[0]
 
-    def worker(self) -> processes.Process:
+    def worker(self, within_s: float = 60) -> processes.Process:
         """Return the pool's worker: the process that started the bridge."""
-        found = processes.find(self.bridge().parent)
+        found = processes.find(self.bridge(within_s).parent)
         assert found is not None
         return found
 
@@ -141,12 +196,15 @@ class Farm:
 
     def kill_node(self, name: str) -> None:
         """Kill everything of a node at once, as a power cut would."""
-        self.nodes[name].send_signal(signal.SIGSTOP)
-        for pid in processes_with(str(self.rig.folder / name)):
-            found = processes.find(pid)
-            if found is not None:
-                processes.send(found, signal.SIGKILL)
-        self.nodes[name].wait()
+        self.nodes[name].send_signal(signal.SIGSTOP)  # so that it starts nothing meanwhile
+        while True:
+            found = [each for each in map(processes.find, processes_with(str(self.rig.folder / name))) if each]
+            for each in found:
+                processes.send(each, signal.SIGKILL)
+            self.nodes[name].kill()  # which may have no command line yet
+            self.nodes[name].wait()
+            if not found:
+                return
 
     def close(self) -> None:
         """End everything that is left."""
@@ -154,11 +212,12 @@ class Farm:
             self.kill_node(name)
         if self.pool is not None:
             kill_family(self.pool)
-        self.rig.close()
+        if not self.is_guest:
+            self.rig.close()
 
     def overlaps(self) -> list[str]:
         """Return the jobs of which two runs overlapped."""
-        return [path.stem for path in self.rig.folder.glob("*.runs") if "OVERLAP" in path.read_text()]
+        return [path.stem for path in self.folder.glob("*.runs") if "OVERLAP" in path.read_text()]
 
     def counts(self) -> collections.Counter[str]:
         """Return how many jobs are in each state."""

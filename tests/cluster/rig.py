@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import queuectl
@@ -62,16 +62,18 @@ class Rig:
         self._port = int(self.address.rpartition(":")[2])
         return process
 
-    def worker(self, name: str, *, preload: str = "tests.cluster.echo") -> subprocess.Popen[bytes]:
-        """Start a dask worker with this preload."""
+    def worker(self, name: str, *, preload: str = "tests.cluster.echo", nanny: bool = False) -> subprocess.Popen[bytes]:
+        """Start a dask worker with this preload, as any launcher of dask's does."""
         options = launch.NodeOptions(self.address, self.keys, name, str(self.folder / name))
-        argv = [preload if word == launch.NODE_MODULE else word for word in launch.worker(options)]
-        return self.spawn(argv, f"{name}.log", DASK_QUEUECTL__NAME=name)
+        other = {launch.NODE_MODULE: preload} | ({"--no-nanny": "--nanny"} if nanny else {})
+        argv = [other.get(word, word) for word in launch.worker(options)]
+        scratch = {launch.SCRATCH_VARIABLE: str(self.folder / name / "keeper")}
+        return self.spawn(argv, f"{name}.log", where=name, DASK_QUEUECTL__NAME=name, **scratch)
 
-    def node(self, name: str, *options: str) -> subprocess.Popen[bytes]:
-        """Start `queuectl cluster node`."""
+    def node(self, name: str, *options: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start `queuectl cluster node`; `within`: the words before its command line."""
         words = ["cluster", "node", self.address, "--keys", self.keys, "--name", name, *options]
-        argv = [sys.executable, "-m", "queuectl", *words, "--scratch", str(self.folder / name)]
+        argv = [*within, sys.executable, "-m", "queuectl", *words, "--scratch", str(self.folder / name)]
         return self.spawn(argv, f"{name}.log", where=name)
 
     def text(self, log: str) -> str:

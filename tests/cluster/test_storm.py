@@ -20,6 +20,9 @@ pytestmark = pytest.mark.cluster
 STORM_S = float(os.environ.get("QUEUECTL_CLUSTER_STORM_S", "60"))
 SEED = int(os.environ.get("QUEUECTL_CLUSTER_STORM_SEED", str(random.randrange(10_000))))
 NODES = ("a", "b", "c")
+# What is not there within this time, because of the fault before, gets no fault.
+_SOON_S = 1.0
+_REST_S = 12.0
 
 
 class Storm:
@@ -32,6 +35,8 @@ class Storm:
         self.away: set[str] = set()
         """Nodes, `pool` and `scheduler`, while they are gone, stopped or cut off."""
         self.counts: Counter[str] = Counter()
+        self.shared_rest_s = 0.0
+        """Until when scheduler and pool get no fault (monotonic): jobs must also run."""
         self.faults: list[Callable[[], str]] = [
             self.kill_carrier,
             self.kill_keeper,
@@ -67,8 +72,13 @@ class Storm:
         assert there
         return self.rng.choice(there)
 
+    def _shared(self) -> None:
+        """Check that scheduler and pool may get a fault: neither is away, and they were there for a while."""
+        assert not self.away & {"scheduler", "pool"}
+        assert time.monotonic() > self.shared_rest_s
+
     def kill_carrier(self) -> str:
-        processes.send(self.farm.dask_worker(self._node()), signal.SIGKILL)
+        processes.send(self.farm.dask_worker(self._node(), _SOON_S), signal.SIGKILL)
         return "dask worker killed"
 
     def kill_keeper(self) -> str:
@@ -89,39 +99,39 @@ class Storm:
         return "node killed"
 
     def kill_scheduler(self) -> str:
-        assert "scheduler" not in self.away
+        self._shared()
         self.farm.scheduler.kill()
         self.farm.scheduler.wait()
         self.leave("scheduler", 12, self._start_scheduler)
         return "scheduler killed"
 
     def kill_pool(self) -> str:
-        assert "pool" not in self.away
+        self._shared()
         assert self.farm.pool is not None
         kill_family(self.farm.pool)
         self.leave("pool", 12, self.farm.start_pool)
         return "pool killed"
 
     def kill_bridge(self) -> str:
-        assert "pool" not in self.away
-        processes.send(self.farm.bridge(), signal.SIGKILL)
+        self._shared()
+        processes.send(self.farm.bridge(_SOON_S), signal.SIGKILL)
         return "bridge killed"
 
     def stop_carrier(self) -> str:
-        return self._stop(self.farm.dask_worker(self._node()), "dask worker stopped")
+        return self._stop(self.farm.dask_worker(self._node(), _SOON_S), "dask worker stopped")
 
     def stop_keeper(self) -> str:
         return self._stop(self.farm.keeper(self._node()), "keeper stopped")
 
     def stop_worker(self) -> str:
-        assert "pool" not in self.away
-        return self._stop(self.farm.worker(), "pool's worker stopped")
+        self._shared()
+        return self._stop(self.farm.worker(_SOON_S), "pool's worker stopped", "pool")
 
     def stop_scheduler(self) -> str:
-        assert "scheduler" not in self.away
+        self._shared()
         found = processes.find(self.farm.scheduler.pid)
         assert found is not None
-        return self._stop(found, "scheduler stopped")
+        return self._stop(found, "scheduler stopped", "scheduler")
 
     def cut_node(self) -> str:
         name = self._node()
@@ -129,13 +139,16 @@ class Storm:
         return "node cut off"
 
     def cut_pool(self) -> str:
-        assert "pool" not in self.away
+        self._shared()
         self._cut("pool")
         return "pool cut off"
 
-    def _stop(self, whom: processes.Process, what: str) -> str:
+    def _stop(self, whom: processes.Process, what: str, name: str = "") -> str:
         processes.send(whom, signal.SIGSTOP)
-        self.after(20, lambda: processes.send(whom, signal.SIGCONT))
+        if name:
+            self.leave(name, 20, lambda: processes.send(whom, signal.SIGCONT))
+        else:
+            self.after(20, lambda: processes.send(whom, signal.SIGCONT))
         return what
 
     def _cut(self, name: str) -> None:
@@ -155,6 +168,8 @@ class Storm:
 
         def come() -> None:
             self.away.discard(name)
+            if name in ("scheduler", "pool"):
+                self.shared_rest_s = time.monotonic() + _REST_S
             back()
 
         self.after(most_s, come)
@@ -188,7 +203,7 @@ def test_a_storm_loses_nothing_and_overlaps_nothing(rig: Rig) -> None:
                 names.append(f"job{len(names)}")
                 farm.job(names[-1], rng.choice([0.1, 0.5, 2, 6]))
             storm.step()
-            time.sleep(rng.uniform(0.5, 2))
+            time.sleep(rng.uniform(1, 4))  # the pace of the faults, not a wait for something
         storm.heal(now=True)
         until(lambda: farm.counts()["done"] == len(names), within_s=400)
         runs = sum(line.startswith("begin") for name in names for line in farm.runs(name))
