@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from bench import backlog, idle, latency, looking, machine, peers, producing, slots, spools, throughput
+from bench import backlog, cluster, idle, latency, looking, machine, peers, producing, slots, spools, throughput
 
 WORKS = {
     "A": "throughput beside xargs, and one long job among short ones",
@@ -17,9 +17,10 @@ WORKS = {
     "D": "putting jobs in",
     "E": "an idle pool, and pools with many slots",
     "F": "looking at many done jobs",
+    "G": "jobs on the nodes of a cluster",
 }
 # C last: it makes the most files, and what was made is deleted only at the end.
-_ORDER = "ABDEFC"
+_ORDER = "ABDEFGC"
 
 
 def _arguments() -> argparse.Namespace:
@@ -27,7 +28,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m bench",
         description=f"Measure queuectl on this machine. {'; '.join(f'{key}: {text}' for key, text in WORKS.items())}.",
     )
-    parser.add_argument("works", nargs="*", metavar="WORK", help="A to F (default: all)")
+    parser.add_argument("works", nargs="*", metavar="WORK", help="A to G (default: all)")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small and noisy: under a minute")
     size.add_argument("--full", action="store_true", help="more repetitions, and a million waiting jobs")
@@ -104,6 +105,15 @@ def _measure(work: str, parent: str, *, quick: bool, full: bool, others: list[st
         slots.measure(parent, counts=slots.COUNTS[:3] if quick else slots.COUNTS, repetitions=1 if quick else 5)
     elif work == "F":
         looking.measure(parent, done=5_000 if quick else 100_000, repetitions=2 if quick else 5)
+    elif work == "G":
+        cluster.measure(
+            parent,
+            jobs=300 if quick else 2000,
+            repetitions=1 if quick else 5 if full else 3,
+            slots=64,
+            idle=10 if quick else 100,
+            in_flight=40 if quick else 400,
+        )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Stamp:
         Path(self._path).unlink(missing_ok=True)
 
 
-def _series(
+def series(
     stamp: Stamp, count: int, send: Callable[[int], None], prepare: Callable[[int], object] = lambda _tag: None
 ) -> list[float]:
     """Send `count` jobs one after the other, each to an idle pool; the waits in ms, without what `prepare` takes."""
@@ -95,11 +95,11 @@ def measure(parent: str, *, count: int, others: list[str]) -> None:
         process = machine.Process(spools.pool(spool, 2), cwd=folder)
         try:
             time.sleep(1.5)
-            waits_ms = _series(stamp, count, rename, lambda tag: write(stamp.shell(tag)))
-            rows.append(_row("drop by rename, through the shell", waits_ms, count))
-            waits_ms = _series(stamp, count, rename, lambda tag: write(stamp.words(tag)))
-            rows.append(_row("drop by rename, a list", waits_ms, count))
-            rows.append(_row("queuectl enqueue, from typing", _series(stamp, count // 3, enqueue), count // 3))
+            waits_ms = series(stamp, count, rename, lambda tag: write(stamp.shell(tag)))
+            rows.append(row("drop by rename, through the shell", waits_ms, count))
+            waits_ms = series(stamp, count, rename, lambda tag: write(stamp.words(tag)))
+            rows.append(row("drop by rename, a list", waits_ms, count))
+            rows.append(row("queuectl enqueue, from typing", series(stamp, count // 3, enqueue), count // 3))
         finally:
             process.stop()
         for name in others:
@@ -118,14 +118,14 @@ def _peer(parent: str, name: str, stamp: Stamp, count: int) -> list[str]:
         try:
             peer.start()
             time.sleep(1.5)
-            return _row(name, _series(stamp, count, lambda tag: peer.submit(stamp.shell(tag))), count)
+            return row(name, series(stamp, count, lambda tag: peer.submit(stamp.shell(tag))), count)
         except (RuntimeError, OSError) as error:
             return [name, f"failed: {error}"[:60], "", "", ""]
         finally:
             peer.stop()
 
 
-def _row(title: str, waits_ms: list[float], count: int) -> list[str]:
+def row(title: str, waits_ms: list[float], count: int) -> list[str]:
     if not waits_ms:
         return [title, "none arrived", "", "", f"0 of {count}"]
     jobs = str(count) if len(waits_ms) == count else f"{len(waits_ms)} of {count}"
