@@ -114,13 +114,12 @@ class ClusterExecutor:
             why = "its env would cross the network without TLS (cluster.insecure)"
             raise CannotStartError(EXIT_NOT_RUNNABLE, why, is_final=True)
         run = protocol.run_name(self.identity, item.id, claimed.attempt)
-        known = {"QUEUECTL_JOB_ID": item.id, "QUEUECTL_ATTEMPT": str(claimed.attempt), "QUEUECTL_NODE": link.node}
         timeout_s = settings.timeout if item.timeout is None else item.timeout
         spec = protocol.RunSpec(
             run,
             item.command,
             item.cwd,
-            {**item.env, **known},
+            item.env,
             item.minimal_env,
             timeout_s,
             settings.kill_grace_s,

@@ -285,6 +285,7 @@ def test_a_reboot_of_the_spool_s_host(rig: Rig) -> None:
             f"FIGURE the spool's host reboots: up for {again_s - (booted_s - began_s) + 1:.1f} s, LENGTH {length_s} s"
         )
         assert cut_s < again_s
+        farm.wait_for("later")
         for name, number in (("x", 1), ("later", 0)):
             assert farm.begins(name)[number] - booted_s + 2 > length_s
         assert stamps.read(spool, "nobody-c1") is None
