@@ -21,10 +21,11 @@ _TEXT_CHARS, _RESOURCES = 200, 20
 class Board:
     """The board of one worker. `most`: how many commands it runs at once, at most."""
 
-    def __init__(self, spool: SpoolDir, session: str, scheduler: str) -> None:
+    def __init__(self, spool: SpoolDir, session: str, scheduler: str, *, margin_s: float) -> None:
         self._spool = spool
         self._session = session
         self._scheduler = scheduler
+        self._margin_s = margin_s
         self.most = 0
         self._next_s = -math.inf
         self._rows: dict[str, NodeRow] = {}
@@ -50,6 +51,7 @@ class Board:
             0.0,
             self._scheduler,
             self.most,
+            self._margin_s,
             self._lost[:_TEXT_CHARS],
             node_boards.second(self._lost_since_s) if self._lost else None,
             tuple(rows[: node_boards.ROWS]),

@@ -58,7 +58,7 @@ class ClusterExecutor:
         self._lost = ""
         self._sources = [carrier.fileno()]
         stamps.note_length(session.spool, self._length_s)
-        self.board = Board(session.spool, worker, session.settings.cluster_scheduler)
+        self.board = Board(session.spool, worker, session.settings.cluster_scheduler, margin_s=margin_s(self.lease_s))
 
     # -------------------------------------------------------------------------------------- as the worker's executor
 

@@ -8,7 +8,7 @@ from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.model import document, expiry, history, names, times
 from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
-from queuectl.monitor import gated, live, order
+from queuectl.monitor import gated, live, on_nodes, order
 from queuectl.monitor.gated import Reason
 from queuectl.spool import full_names, lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
@@ -31,9 +31,13 @@ def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
 
 def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     pools = live.pools(session.spool)
-    workers = sum(pool.count for pool in pools)
+    led = any(pool.cluster_slots for pool in pools)
+    known = on_nodes.boards(session.spool, pools) if led else []
+    workers = sum(pool.count for pool in pools) + sum(board.slots for board in known)
     made = [each for each in (_untrusted(session.spool), _paused(session.spool)) if each is not None]
-    if not workers:
+    if not workers and led:
+        made.append(on_nodes.no_places(known))
+    elif not workers:
         made.append(Reason("no_workers", "no workers are running", "queuectl worker start"))
     if names.is_held(found.name):
         return [*made, Reason("held", "it is held", f"queuectl release {_stem(found.name)}")]
@@ -50,7 +54,9 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(session.spool)
     if workers and len(runs) >= workers:
-        made.append(_busy(workers, runs, now_at))
+        made.append(_busy(workers, runs, now_at, "slot" if led else "worker"))
+    elif (others := on_nodes.taken_by_others(known)) is not None and not any(pool.count for pool in pools):
+        made.append(others)
     if before:
         made.append(_behind(found.name, before))
     return made or [Reason("next", "nothing holds it up: it runs next", "")]
@@ -250,13 +256,13 @@ def _runs(spool: SpoolDir) -> list[_Busy]:
     return found
 
 
-def _busy(workers: int, runs: list[_Busy], now_at: float) -> Reason:
+def _busy(workers: int, runs: list[_Busy], now_at: float, place: str) -> Reason:
     shown = [
         f"{run.id} (started {ago(run.since_at, now_at)}: {_cut(run.command)})" if run.since_at is not None else run.id
         for run in sorted(runs, key=lambda run: run.since_at or now_at)[:_NAMED]
     ]
     more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
-    who = "the only worker is" if workers == 1 else f"all {workers} workers are"
+    who = f"the only {place} is" if workers == 1 else f"all {workers} {place}s are"
     text = f"{who} busy with {', '.join(shown)}{more}"
     return Reason("busy", text, "queuectl worker start --count 2   (adds workers to those that are running)")
 

@@ -150,10 +150,15 @@ def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
     if not lease.is_alive(spool, start.lease):
         kept = "the next workers put the job back" if not live.pools(spool) else "a pool puts the job back within 1 s"
         return Reason("left", f"its worker {start.worker} died; {kept}", "queuectl worker start")
-    if (orphaned := _orphaned(spool, start)) is not None:
-        return orphaned
     since = times.instant(start.at)
     ago = "" if since is None else f", started {waiting.ago(since, now_at)}"
+    if start.node:
+        from queuectl.monitor import on_nodes
+
+        if (reason := on_nodes.running(spool, live.pools(spool), item.id, start, ago)) is not None:
+            return reason
+    if (orphaned := _orphaned(spool, start)) is not None:
+        return orphaned
     return Reason(
         RUNNING, f"it is running: attempt {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
     )

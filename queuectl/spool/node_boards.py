@@ -54,6 +54,8 @@ class NodeBoard(msgspec.Struct, frozen=True):
     scheduler: str
     most: _Count
     """The most commands that it runs at once."""
+    margin_s: float = 3.0
+    """How long after the end of a node's lease its commands count as dead."""
     lost: str = ""
     """Why no node can be reached, or ""."""
     lost_since_s: _Second | None = None

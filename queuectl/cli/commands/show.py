@@ -122,7 +122,9 @@ def _standing(spool: Spool, job: Job) -> str:
     if job.state == RUNNING:
         said = progress.of_job(spool.folder, job.id)
         at = f", at {said}" if said is not None else ""
-        return f": attempt {job.attempts} of at most {most}, by {safe(job.worker)}{at}"
+        node = next((str(each["node"]) for each in reversed(job.history) if each.get("node")), "")
+        on = f" on node {safe(node)}" if node else ""
+        return f": attempt {job.attempts} of at most {most}, by {safe(job.worker)}{on}{at}"
     if job.state == DONE:
         return f" after {printing.count_of(job.attempts, 'attempt')}"
     if job.state == DLQ:
@@ -179,7 +181,8 @@ def _sentence(event: dict[str, Any]) -> str:
         word = "enqueued" if kind == ENQUEUED else "put back into the queue with all its retries"
         return f"{word} by {event.get('by', '?')}{source}{_due(event)}"
     if kind == STARTED:
-        return f"{run} started by {event.get('worker', '?')}"
+        on = f" on node {event['node']}" if event.get("node") else ""
+        return f"{run} started by {event.get('worker', '?')}{on}"
     if kind == FOLDED:
         return f"{_folded(event)}: the summary of a long history"
     if kind == WARNING:

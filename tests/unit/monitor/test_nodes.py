@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from queuectl.monitor import live, nodes
+from queuectl.monitor import live, nodes, why
+from queuectl.monitor.gated import Reason
 from queuectl.monitor.rows import ClusterRow, NodeStateRow
 from queuectl.monitor.snapshot import is_same
 from queuectl.monitor.status import collect, document
 from queuectl.spool import node_boards, pools, stamps
 from queuectl.spool.node_boards import NodeBoard, NodeRow
-from queuectl.spool.pools import Pool, WorkerInfo
+from queuectl.spool.pools import Pool, StopSummary, WorkerInfo
 from queuectl.system import boot
 from tests.helpers import NOON_AT, Desk
 
@@ -33,7 +34,7 @@ class Head:
         """Write the board."""
         now_s = boot.uptime_s()
         since_s = now_s - 12 if lost else None
-        board = NodeBoard(boot.boot_id(), now_s, "tls://head:8786", 40, lost, since_s, rows)
+        board = NodeBoard(boot.boot_id(), now_s, "tls://head:8786", 40, 3.0, lost, since_s, rows)
         node_boards.write(self.desk.spool, self.worker, board)
 
     def row(self) -> ClusterRow:
@@ -129,3 +130,59 @@ def test_a_request_for_slots_on_nodes(head: Head, desk: Desk) -> None:
     other.enter()
     pools.request_scale(desk.spool, other.name, 400, is_cluster=True)
     assert other.scale_request() is None
+
+
+def reason(head: Head, desk: Desk, job_id: str) -> Reason:
+    """The most pressing reason of a job."""
+    answer = why.explain(desk.session, job_id, now_at=NOON_AT)
+    return answer.reasons[0]
+
+
+def test_why_a_job_waits_for_nodes(head: Head, desk: Desk) -> None:
+    """No scheduler, no node, no node that takes jobs, all slots busy, slots of others: each with what changes it."""
+    head.pool.rescaled(count=0)
+    desk.enqueue(id="job1")
+    assert reason(head, desk, "job1")[:2] == ("no_node", "the pool has just started, and looks for nodes")
+    head.show(lost="nothing listens there")
+    found = reason(head, desk, "job1")
+    assert found.kind == "no_scheduler" and "queuectl cluster scheduler" in found.change
+    assert found.text == "no way to the scheduler tls://head:8786 for 12 s: nothing listens there"
+    head.show(node("w7", used=0, gone_s=boot.uptime_s() - 180))
+    found = reason(head, desk, "job1")
+    assert found.text == "no node is connected to tls://head:8786 (w7 has been gone for 3 min)"
+    assert found.change == "on another machine: queuectl cluster node tls://head:8786 --keys FOLDER"
+    head.show(node("w1", used=0, is_draining=True), node("w2", used=0, why="it cannot start commands: no space"))
+    found = reason(head, desk, "job1")
+    assert found.text == "no node takes jobs now: w1: draining; w2: it cannot start commands: no space"
+    assert found.change == "queuectl cluster resume w1"
+    head.show(node("w1", used=3, free=0))
+    assert reason(head, desk, "job1").text == "all 16 slots of the nodes are busy, 13 of them with jobs of other spools"
+    head.show(node("w1", used=1, slots=1, free=0))
+    desk.claims.where = {"node": "w1", "member": "m1"}
+    desk.start(desk.enqueue(id="job2"))
+    assert reason(head, desk, "job1").text.startswith("the only slot is busy with job2")
+    head.show(node("w1", used=1))
+    assert reason(head, desk, "job1").kind == "next"
+
+
+def test_why_a_job_runs_on_a_node(head: Head, desk: Desk) -> None:
+    """Where it runs; if its node is cut off, when it is given up; if its worker is gone, what the next one does."""
+    session = Desk(desk.spool, worker=head.worker, clock=desk.clock)
+    session.claims.where = {"node": "w1", "member": "m1"}
+    session.start(session.enqueue(id="job1"))
+    head.show(node("w1"))
+    found = reason(head, desk, "job1")
+    assert (
+        found.text.startswith("it is running on node w1: attempt 1, started")
+        and found.change == "queuectl logs -f job1"
+    )
+    head.show(node("w1", heard=12.0))
+    found = reason(head, desk, "job1")
+    assert found.kind == "cut_off" and "cut off for 12 s" in found.text
+    assert found.text.endswith("it is ended there and given up in 21 s at the latest")
+    stamps.write(desk.spool, head.worker, for_s=20)
+    head.pool.leave(StopSummary([], 0), clean=True)
+    session.close()
+    found = reason(head, desk, "job1")
+    assert "its command goes on on node w1" in found.text and "within 20 s" in found.text
+    assert found.change == "queuectl worker start --cluster"
