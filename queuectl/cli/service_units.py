@@ -28,7 +28,7 @@ KINDS = (SYSTEMD, LAUNCHD, TASK)
 _STOP_MARGIN_S = 20
 _RESTART_S = 10
 # Exit codes after which a restart is useless: wrong usage, invalid settings (the table in cli/exit_codes.py).
-_FINAL_CODES = "2 5"
+FINAL_CODES = "2 5"
 # The Task Scheduler counts restarts in a byte and in minutes.
 _TASK_RESTARTS = 255
 _NAME_CHARS = 40
@@ -92,9 +92,8 @@ def text(kind: str, service: Service) -> str:
     return {SYSTEMD: unit, LAUNCHD: plist, TASK: task}[kind](service)
 
 
-def data(kind: str, service: Service) -> bytes:
-    """Return the definition as a file: UTF-8, but UTF-16 with a byte order mark for the Task Scheduler."""
-    made = text(kind, service)
+def encoded(kind: str, made: str) -> bytes:
+    """Return a definition as a file: UTF-8, but UTF-16 with a byte order mark for the Task Scheduler."""
     if kind != TASK:
         return made.encode()
     declared = made.replace('<?xml version="1.0"?>', '<?xml version="1.0" encoding="UTF-16"?>', 1)
@@ -223,7 +222,7 @@ _OF_THE_USER = """\
 def unit(service: Service) -> str:
     """Return a systemd unit (systemd.service(5), systemd.exec(5)). Raises CannotSayError."""
     variables = ["PYTHONUNBUFFERED=1", *([f"PATH={service.path_variable}"] if service.path_variable else [])]
-    spool = _unit_word(service.spool)
+    spool = unit_word(service.spool)
     return _UNIT.format(
         scope="" if service.system else "--user ",
         name=file_name(SYSTEMD, service),
@@ -231,11 +230,11 @@ def unit(service: Service) -> str:
         mounts=f"RequiresMountsFor={spool}\n" if service.system else "",
         command=exec_start(service.argv),
         cwd=_unit_folder(service.cwd),
-        environment=" ".join(_unit_word(variable) for variable in variables),
-        user=f"User={_unit_value(service.user)}\n" if service.system else "",
+        environment=" ".join(unit_word(variable) for variable in variables),
+        user=f"User={unit_value(service.user)}\n" if service.system else "",
         stop_s=service.stop_s,
         restart_s=_RESTART_S,
-        final_codes=_FINAL_CODES,
+        final_codes=FINAL_CODES,
         hardening=(_OF_THE_SYSTEM if service.system else _OF_THE_USER).format(spool=spool),
         target="multi-user.target" if service.system else "default.target",
     )
@@ -248,21 +247,22 @@ def exec_start(argv: Sequence[str]) -> str:
     escaped, and systemd would expand a `$` in it. Such a program is started by sh, which replaces itself by it.
     """
     program, *words = argv if not _NO_PROGRAM.search(argv[0]) else ("/bin/sh", "-c", 'exec "$0" "$@"', *argv)
-    return " ".join([_unit_word(program), *(_unit_word(word).replace("$", "$$") for word in words)])
+    return " ".join([unit_word(program), *(unit_word(word).replace("$", "$$") for word in words)])
 
 
-def _unit_word(value: str) -> str:
+def unit_word(value: str) -> str:
     """Return a word in double quotes: backslash and quote escaped, and `%`, which begins a specifier, doubled."""
-    return '"' + _unit_value(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + unit_value(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _unit_value(value: str) -> str:
+def unit_value(value: str) -> str:
+    """Return a text for a unit, with `%` doubled. Raises CannotSayError."""
     return _checked(value, SYSTEMD).replace("%", "%%")
 
 
 def _unit_folder(value: str) -> str:
     """Return a path for the rest of a line, unquoted, with a slash after a final blank or backslash to keep that."""
-    made = _unit_value(value)
+    made = unit_value(value)
     return made + "/" if made[-1:].isspace() or made.endswith("\\") else made
 
 

@@ -5,11 +5,13 @@ __all__ = [
     "carrier",
     "carriers",
     "dask_carrier",
+    "health",
     "keys",
     "launch",
     "lease_model",
     "node_process",
     "process",
     "protocol",
+    "trial",
     "wire",
 ]

@@ -7,6 +7,9 @@ CLOCK_BOOTTIME, which goes on while the machine sleeps. While a command lives th
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.metadata
 import os
 import platform
 import time
@@ -375,8 +378,12 @@ class Keeper:
         return self._outcomes.read(message.run, offset, most)
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
-    return {"queuectl": queuectl.__version__, "python": platform.python_version(), "system": platform.system()}
+    made = {"queuectl": queuectl.__version__, "python": platform.python_version(), "system": platform.system()}
+    with contextlib.suppress(ImportError):
+        made["dask"] = importlib.metadata.version("distributed")
+    return made
 
 
 def remove_socket(scratch: Scratch) -> None:

@@ -5,6 +5,7 @@ FORMAT.md, section 6.
 
 __all__ = [
     "check",
+    "cluster_lines",
     "debris",
     "doctor",
     "examination",

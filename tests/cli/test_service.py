@@ -194,3 +194,23 @@ def test_a_pool_without_streams_works(spool: SpoolDir) -> None:
     argv = [sys.executable, "-c", code, "--spool", spool.root, "worker", "start", "--drain"]
     assert subprocess.run(argv, timeout=90, check=False).returncode == 0
     assert Spool(spool.root).get(job_id).state == "done"
+
+
+@linux
+def test_a_node_is_installed_without_a_spool(
+    queuectl: Commands, units: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--node` writes the unit of a node, and refuses keys that it could not use."""
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    pytest.importorskip("cryptography", reason="the extra dask is not installed")
+    from queuectl.cluster import keys
+
+    monkeypatch.chdir(tmp_path)
+    folder = str(tmp_path / "keys")
+    node = ("--node", "tls://127.0.0.1:8786", "--keys", folder)
+    assert "ca.pem" in queuectl("service", "install", *node, "--yes", code=1).err
+    keys.make(folder)
+    queuectl("service", "install", *node, "--slots", "4", "--resource", "GPU=1", "--yes")
+    unit = (units / "queuectl-node.service").read_text(encoding="utf-8")
+    assert f'"--keys" "{folder}" "--slots" "4" "--resource" "GPU=1"' in unit
+    assert unit == queuectl("service", "print", *node, "--slots", "4", "--resource", "GPU=1").out

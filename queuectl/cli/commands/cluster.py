@@ -101,7 +101,7 @@ def node(
 
     scratch = os.path.abspath(scratch or _own_scratch())
     options = launch.NodeOptions(scheduler, keys, name or launch.node_name(), scratch, host, port)
-    resources = _amounts(resource or [])
+    resources = amounts(resource or [])
     if show:
         typer.echo(shlex.join(launch.worker(options)))
         return
@@ -116,7 +116,7 @@ def _own_scratch() -> str:
     return os.path.join(platformdirs.user_state_dir("queuectl", appauthor=False), "node")
 
 
-def _amounts(words: list[str]) -> list[str]:
+def amounts(words: list[str]) -> list[str]:
     """Check and return the resources that `--resource` names."""
     for word in words:
         name, _, amount = word.partition("=")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from queuectl.cli import context, exit_codes, group
 from queuectl.cli.terminal import printing
-from queuectl.errors import NotASpoolError
+from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError
 from queuectl.maintenance.doctor import examine, is_spool, worst
 from queuectl.maintenance.probes import FAIL, OK, WARN, Line
 from queuectl.spool.folder import SpoolDir
@@ -31,6 +33,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)
     It tests renames, locks between processes, fsync, file events, names and the clock in a scratch folder in the spool,
     and deletes that folder afterwards. You can run it while workers run.
 
+    If the settings name a cluster, it also tests the keys, the scheduler and each node: versions, free space, the rate
+    of its clock, and a real command there. That takes some 5 s.
+
     Each line is ok, warn or fail, with the measurement and what to do. The exit code is 1 if a test fails. In a pipe,
     the columns are level, name, finding and hint.
     """
@@ -39,7 +44,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)
         cause = "it contains neither queuectl.toml nor pending/" if os.path.isdir(spool.root) else "no such folder"
         raise NotASpoolError(spool.root, cause=cause)
     lines = []
-    for line in examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ):
+    found = examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ)
+    for line in itertools.chain(found, _about_cluster(spool)):
         lines.append(line)
         if not as_json:
             _show(line)
@@ -51,6 +57,20 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)
         _sum_up(lines)
     if verdict == FAIL:
         raise typer.Exit(exit_codes.FAILURE)
+
+
+def _about_cluster(spool: SpoolDir) -> Iterator[Line]:
+    """Yield the lines about the cluster, if the settings name one and can be read."""
+    from queuectl.spool import settings_file
+
+    try:
+        settings = settings_file.load(spool)
+    except (InvalidSettingsError, SpoolUnavailableError):
+        return  # `examine` reports it
+    if settings.cluster_scheduler:
+        from queuectl.maintenance import cluster_lines
+
+        yield from cluster_lines.lines(spool, settings)
 
 
 def _show(line: Line) -> None:

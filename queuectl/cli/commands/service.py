@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, service_units
+from queuectl.cli import context, exit_codes, group, node_units, service_units
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.cli.terminal import printing
@@ -45,6 +45,21 @@ Name = Annotated[
         "--name", metavar="NAME", show_default=False, help="Name of the service. Default: made from the path."
     ),
 ]
+Node = Annotated[
+    str,
+    typer.Option("--node", metavar="SCHEDULER", show_default=False, help="Run a node of the cluster at this address."),
+]
+NodeKeys = Annotated[str, typer.Option("--keys", metavar="FOLDER", help="With --node: as `cluster node --keys`.")]
+NodeSlots = Annotated[
+    int, typer.Option("--slots", metavar="N", min=1, max=10_000, help="With --node: jobs to run at once.")
+]
+NodeResource = Annotated[
+    list[str] | None,
+    typer.Option("--resource", metavar="NAME=AMOUNT", help="With --node: what jobs can ask for (repeatable)."),
+]
+NodeScratch = Annotated[
+    str, typer.Option("--scratch", metavar="FOLDER", help="With --node: as `cluster node --scratch`.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help=group.YES_HELP)]
 
 
@@ -59,6 +74,11 @@ def print_(
     ] = "",
     count: Count = 1,
     name: Name = "",
+    node: Node = "",
+    keys: NodeKeys = "",
+    slots: NodeSlots = 1,
+    resource: NodeResource = None,
+    scratch: NodeScratch = "",
 ) -> None:
     """Print the definition of the service.
 
@@ -73,9 +93,14 @@ def print_(
     """
     if kind and kind not in KINDS:
         raise WrongUsageError(f"--kind: there is no kind {kind!r}", hint="give systemd, launchd or task")
-    spool = context.open_spool()
-    made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
-    for each in service_units.text(kind or _own_kind(), made).splitlines():
+    if node:
+        words, made = _node(node, keys, slots, resource or [], scratch, system=system, name=name)
+        text = node_units.unit(made, words, node)
+    else:
+        spool = context.open_spool()
+        made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
+        text = service_units.text(kind or _own_kind(), made)
+    for each in text.splitlines():
         printing.exact_line(printing.safe(each) if printing.is_terminal() else each)
 
 
@@ -84,6 +109,11 @@ def install(
     system: System = False,
     count: Count = 1,
     name: Name = "",
+    node: Node = "",
+    keys: NodeKeys = "",
+    slots: NodeSlots = 1,
+    resource: NodeResource = None,
+    scratch: NodeScratch = "",
     now: Annotated[
         bool, typer.Option("--now", help="Also start the service: run the commands that are shown.")
     ] = False,
@@ -95,22 +125,36 @@ def install(
     Examples:
       queuectl service install --count 2 --now
       queuectl service install --system
+      queuectl service install --node tls://head:8786 --keys /etc/queuectl/keys --slots 16
+
+    With --node the service is a node of a cluster instead of workers: `queuectl cluster node` with these options. No
+    spool is needed. A system service runs as the owner of keys/node.pem.
 
     The command shows the definition and its path, asks for confirmation, and writes the file. It prints the commands
     that start the service; with --now it runs them. A second install replaces the first.
     """
+    if node:
+        words, made = _node(node, keys, slots, resource or [], scratch, system=system, name=name)
+        text = node_units.unit(made, words, node)
+        _install(SYSTEMD, made, text, now=now, yes=yes, looked_at_by="queuectl cluster list at the spool")
+        return
     spool = context.open_spool()
     trust.check(spool.folder)
     check_all(spool.folder, spool.settings)
     spool.folder.complete()
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
+    _install(kind, made, service_units.text(kind, made), now=now, yes=yes, looked_at_by="queuectl worker list")
+
+
+def _install(kind: str, made: Service, text: str, *, now: bool, yes: bool, looked_at_by: str) -> None:
+    """Show a definition, ask, write it, and start the service if that is wanted."""
     _check_installed(made)
     path = _path(kind, made)
-    data, before = service_units.data(kind, made), _present(path)
+    data, before = service_units.encoded(kind, text), _present(path)
     commands = service_units.activation(kind, made, path, again=before is not None)
     printing.message(f"{'replaces' if before is not None else 'writes'} {printing.safe(path)}:")
     printing.message("")
-    for each in service_units.text(kind, made).splitlines():
+    for each in text.splitlines():
         printing.message(f"    {printing.safe(each)}")
     printing.message("")
     _show("and runs:" if now else "to start it, run:", commands)
@@ -121,7 +165,7 @@ def install(
     if now:
         for command in commands:
             _run(command)
-        printing.message("started; queuectl worker list shows the workers")
+        printing.message(f"started; {looked_at_by} shows it")
     _advise(kind, made)
 
 
@@ -181,6 +225,31 @@ def _made(root: str, settings: Settings, *, system: bool, workers: int, name: st
         workers=workers,
         stop_s=service_units.stop_seconds(settings),
         system=system,
+    )
+
+
+def _node(
+    scheduler: str, keys: str, slots: int, resources: list[str], scratch: str, *, system: bool, name: str
+) -> tuple[list[str], Service]:
+    """Return the command line and the service of a node on this machine.
+
+    Raises:
+        ClusterError, UntrustedSpoolError: the keys or the address cannot be used.
+    """
+    from queuectl.cli.commands import cluster
+    from queuectl.cluster import launch
+
+    if _own_kind() != SYSTEMD:
+        raise WrongUsageError("--node: a node as a service needs systemd", hint="run queuectl cluster node yourself")
+    keys, scratch = os.path.abspath(keys) if keys else "", os.path.abspath(scratch) if scratch else ""
+    launch.worker(launch.NodeOptions(scheduler, keys, launch.node_name(), scratch or "/"))
+    made = _made(keys or os.getcwd(), defaults(), system=system, workers=slots, name=name or "node")
+    user = _user(os.path.join(keys, "node.pem")) if keys else made.user
+    made = made._replace(cwd="/", user=user)
+    amounts = cluster.amounts(resources)
+    return (
+        node_units.argv(made.python, scheduler, keys, slots=slots, resources=amounts, scratch=scratch),
+        made,
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.cli import service_units
+from queuectl.cli import node_units, service_units
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, CannotSayError, Service
 from queuectl.model.settings import parse
 
@@ -31,6 +31,13 @@ PLAIN = Service(
     stop_s=35,
     system=False,
 )
+
+
+def encoded(kind: str, made: Service) -> bytes:
+    """The definition as a file."""
+    return service_units.encoded(kind, service_units.text(kind, made))
+
+
 TASK_SPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 # What a path may hold, with what the formats act on more often than anything else.
 PATHS = st.text(
@@ -127,7 +134,7 @@ def test_systemd_starts_what_was_meant(python: str, spool: str, cwd: str) -> Non
 def test_launchd_starts_what_was_meant(python: str, spool: str) -> None:
     """A property list gives back every path as it is."""
     made = PLAIN._replace(python=python, spool=spool, cwd=spool, log=f"{spool}/x.log")
-    body = plistlib.loads(service_units.data(LAUNCHD, made))
+    body = plistlib.loads(encoded(LAUNCHD, made))
     assert body["ProgramArguments"] == list(made.argv)
     assert body["WorkingDirectory"] == spool
     assert body["StandardOutPath"] == f"{spool}/x.log"
@@ -141,7 +148,10 @@ def test_the_task_scheduler_starts_what_was_meant(text: str) -> None:
         with pytest.raises(CannotSayError):
             service_units.task(made)
         return
-    for root in (ET.fromstring(service_units.task(made)), ET.fromstring(service_units.data(TASK, made))):
+    for root in (
+        ET.fromstring(service_units.task(made)),
+        ET.fromstring(encoded(TASK, made)),
+    ):
         execute = {child.tag.removeprefix(TASK_SPACE): child.text for child in root.iter() if len(child) == 0}
         assert execute["Command"] == made.python
         assert execute["WorkingDirectory"] == made.cwd
@@ -173,7 +183,7 @@ def test_a_stop_has_the_time_that_the_settings_give() -> None:
     stop_s = service_units.stop_seconds(settings)
     assert 128 < stop_s < 180
     assert values(service_units.unit(PLAIN._replace(stop_s=stop_s)))["TimeoutStopSec"] == str(stop_s)
-    assert plistlib.loads(service_units.data(LAUNCHD, PLAIN._replace(stop_s=stop_s)))["ExitTimeOut"] == stop_s
+    assert plistlib.loads(encoded(LAUNCHD, PLAIN._replace(stop_s=stop_s)))["ExitTimeOut"] == stop_s
 
 
 def test_the_unit_stops_gently_and_restarts_after_failures() -> None:
@@ -206,7 +216,7 @@ def test_a_service_of_the_system_runs_as_the_user() -> None:
     made = PLAIN._replace(system=True)
     assert values(service_units.unit(made))["User"] == "me"
     assert values(service_units.unit(made))["WantedBy"] == "multi-user.target"
-    assert plistlib.loads(service_units.data(LAUNCHD, made))["UserName"] == "me"
+    assert plistlib.loads(encoded(LAUNCHD, made))["UserName"] == "me"
     assert "BootTrigger" in service_units.task(made)
     assert "S4U" in service_units.task(made)
     assert "User" not in values(service_units.unit(PLAIN))
@@ -215,7 +225,7 @@ def test_a_service_of_the_system_runs_as_the_user() -> None:
 def test_the_task_is_what_the_scheduler_reads() -> None:
     """UTF-16 with its mark, no time limit, on batteries too, restarted, once at a time."""
     made = PLAIN._replace(spool="C:\\Büro\\spool", user="HOST\\me")
-    data = service_units.data(TASK, made)
+    data = encoded(TASK, made)
     assert data.startswith("\ufeff".encode("utf-16-le"))
     assert data.decode("utf-16").startswith('<?xml version="1.0" encoding="UTF-16"?>\r\n')
     assert service_units.task(made).isascii()
@@ -323,3 +333,41 @@ def test_a_program_that_sh_starts_is_told_its_own_path(tmp_path: Path, name: str
     argv = (str(program), "-P", "a b", "$HOME", "'")
     done = subprocess.run(systemd_argv_raw(service_units.exec_start(argv)), capture_output=True, text=True, check=True)
     assert done.stdout == "-P a b $HOME '\n"
+
+
+# --------------------------------------------------------------------------------------------------- nodes of a cluster
+
+
+def node_unit(folder: str, *, system: bool = True) -> str:
+    """The unit of a node whose keys and scratch folder are below a folder."""
+    python = shutil.which("true") or "/bin/true"
+    words = node_units.argv(
+        python,
+        "tls://head:8786",
+        f"{folder}/keys",
+        slots=16,
+        resources=["GPU=2", "memory=64GB"],
+        scratch=f"{folder}/scratch",
+    )
+    return node_units.unit(
+        PLAIN._replace(python=python, user="root", system=system, name="n"), words, "tls://head:8786"
+    )
+
+
+@needs_systemd
+@pytest.mark.parametrize("system", [False, True])
+@pytest.mark.parametrize("name", ["srv", *STRANGE])
+def test_systemd_accepts_the_unit_of_a_node(tmp_path: Path, name: str, system: bool) -> None:
+    """systemd-analyze has nothing against it, whatever the folders are called."""
+    assert verify(tmp_path, node_unit(str(tmp_path / name), system=system)) == ""
+
+
+def test_the_unit_of_a_node_ends_its_commands_with_grace_and_leaves_nothing() -> None:
+    """SIGTERM reaches the main process alone, SIGKILL all that is left of the control group."""
+    unit = node_unit("/srv/ü 5%")
+    (line,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    assert systemd_words(line.removeprefix("ExecStart="))[4:] == [
+        *("cluster", "node", "tls://head:8786", "--keys", "/srv/ü 5%/keys", "--slots", "16"),
+        *("--resource", "GPU=2", "--resource", "memory=64GB", "--scratch", "/srv/ü 5%/scratch"),
+    ]
+    assert {"KillMode=mixed", "SendSIGKILL=yes", "User=root", "Restart=on-failure"} <= set(unit.splitlines())

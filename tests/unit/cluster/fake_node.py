@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import queuectl
 from queuectl.cluster import carrier, protocol, wire
 from queuectl.cluster.carrier import Arrival, Node
 from queuectl.cluster.lease_model import NodeLease
@@ -28,6 +29,9 @@ class FakeKeeper:
         self.fenced: set[str] = set()
         self.leases: dict[str, NodeLease] = {}
         self.refuses = ""
+        self.ends_at_once = False
+        self.scratch_free = 1 << 30
+        self.containment = "namespace"
         self.rate = 1.0
         """How fast its clock runs."""
         self.version = protocol.VERSION
@@ -66,7 +70,9 @@ class FakeKeeper:
             return ReadAnswer(data[request.offset : request.offset + request.most], len(data))
         if op == protocol.LOOK:
             free, clock_s = self.slots - len(self.runs), now_s * self.rate
-            return Look(self.member, "h", 1, self.slots, free, {}, "group", False, {}, "/s", 1 << 30, [], clock_s)
+            words = {"queuectl": queuectl.__version__}
+            where = "/s", self.scratch_free
+            return Look(self.member, "h", 1, self.slots, free, {}, self.containment, False, words, *where, [], clock_s)
         if request.member != self.member:
             return f"member: it is {self.member}"
         if op == protocol.BEAT:
@@ -82,6 +88,8 @@ class FakeKeeper:
                 elif spec.run not in self.started:
                     self.started.append(spec.run)
                     self.runs[spec.run] = spec
+                    if self.ends_at_once:
+                        self.end(spec.run)
             return StartAnswer(refused, self.slots - len(self.runs))
         assert op == protocol.CANCEL
         for run in request.runs:
