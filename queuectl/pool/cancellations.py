@@ -21,6 +21,8 @@ class Cancellations:
 
     def step(self, _now_s: float) -> None:
         """Tell the workers to end the runs that somebody wants to cancel."""
+        if not any(worker.running for worker in self._core.workers):
+            return
         with self._core.breaker.guard():
             for job_id, attempt in cancel_requests.waiting(self._spool):
                 worker = next((worker for worker in self._core.workers if job_id in worker.running.values()), None)

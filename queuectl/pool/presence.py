@@ -10,6 +10,10 @@ from queuectl.spool import anchor
 from queuectl.spool.anchor import Anchor
 from queuectl.system.locks import NamedLock
 
+# How often the folders of the spool are looked for; a pool that has nothing to do spends a third of its time on that
+# if it looks at each tick.
+_FOLDERS_EVERY_S = 1.0
+
 
 class Presence:
     """The spool of one pool, as the last check found it."""
@@ -20,6 +24,8 @@ class Presence:
         self._anchor: Anchor | None = None
         self._displaced = ""
         """How this pool lost its spool, or ""."""
+        self._folders_s = 0.0
+        """When the folders are looked for next (monotonic)."""
         self.is_in_place = True
         self.has_restored = False
         """True if the last check created a folder again, so pending/ must be listed at once."""
@@ -40,7 +46,8 @@ class Presence:
             self._core.breaker.trip(f"the spool is not at {self._spool.root}")
         elif where != anchor.IN_PLACE:
             self._end(where, now_s)
-        else:
+        elif now_s >= self._folders_s:
+            self._folders_s = now_s + _FOLDERS_EVERY_S
             self._restore_folders()
         return self.is_in_place
 
