@@ -150,20 +150,18 @@ class Hands(Desk):
         troubles: list[str] = []
 
         def supervise() -> None:
-            ours.send_bytes(pack_order(Feed([name])))
-            while True:
-                try:
-                    reports = unpack(ours.recv_bytes())
-                except EOFError:
-                    return
-                for report in reports:
-                    if isinstance(report, Trouble):
-                        troubles.append(report.text)
-                    elif isinstance(report, Vanished):
-                        troubles.append("its file vanished")
-                    if isinstance(report, Finished | Passed | Vanished):
-                        ours.send_bytes(pack_order(Stop()))
-                        return
+            """Feed it the one name and stop it after; a worker that has died of its trouble is told nothing."""
+            with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+                ours.send_bytes(pack_order(Feed([name])))
+                while True:
+                    for report in unpack(ours.recv_bytes()):
+                        if isinstance(report, Trouble):
+                            troubles.append(report.text)
+                        elif isinstance(report, Vanished):
+                            troubles.append("its file vanished")
+                        if isinstance(report, Finished | Passed | Vanished):
+                            ours.send_bytes(pack_order(Stop()))
+                            return
 
         thread = threading.Thread(target=supervise)
         thread.start()

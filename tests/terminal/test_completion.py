@@ -72,7 +72,7 @@ def test_zsh_completes_and_tells(jobs: SpoolDir, tmp_path: Path) -> None:
         made.wait_for("--limit", "-- Show at most this many jobs")
 
 
-@pytest.mark.parametrize("name", ["bash", "zsh"])
+@pytest.mark.parametrize("name", ["bash", pytest.param("zsh", marks=pytest.mark.slow)])
 def test_nothing_that_a_producer_wrote_is_run_at_tab(spool: SpoolDir, tmp_path: Path, name: str) -> None:
     """P10: ids, commands, tags and owners of producers reach no shell, whatever signs they hold."""
     ran = tmp_path / "ran"

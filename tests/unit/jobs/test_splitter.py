@@ -351,16 +351,17 @@ def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch
     assert len(_commands(desk)) == len(set(_commands(desk))) == 20
 
 
-def test_damaged_note_is_no_note(desk: Desk) -> None:
+def test_damaged_note_is_no_note(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P1: a note that a power cut emptied, or somebody edited, has every line looked for."""
-    taken = _take(desk, "jobs.jsonl", _lines(700))
+    monkeypatch.setattr(splitter, "STEP_LINES", 50)
+    taken = _take(desk, "jobs.jsonl", _lines(70))
     made = _splitter(desk)
     made.step(taken)
     for damage in (b"", b"{}", b'{"file": "x", "by": "y", "place": -1}', b"\0" * 50):
         Path(desk.spool.split_path(batch.token_of(taken))).write_bytes(damage)
-        assert made.step(taken).note.made == 500
-    assert _split(desk, taken) == 700
-    assert len(_commands(desk)) == len(set(_commands(desk))) == 700
+        assert made.step(taken).note.made == 50
+    assert _split(desk, taken) == 70
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 70
 
 
 def test_file_of_many_says_what_became_of_every_line(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from tests.helpers import NOON_AT, Desk
 from tests.unit.pool.conftest import StillPool, store_retries
 
 YEAR_S = 365 * 86400.0
-MANY = 5000
+MANY = 1500
 
 
 def ticks_until_all_run(pool: StillPool) -> int:
