@@ -53,9 +53,8 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("queuectl")
 
 
-# The tests make and delete some three thousand spools of fifty files. In memory that takes a third of the time, and those
-# of real pools (tests/e2e) are on a disk all the same. Where there is no such place, or somebody has chosen one, nothing
-# is different.
+# The tests make and delete some three thousand spools of fifty files, which takes a third of the time in memory. Those
+# of real pools (tests/e2e) are on a disk all the same, and so are all where there is no such place or TMPDIR names one.
 _MEMORY = "/dev/shm"
 _MEMORY_BYTES = 1 << 30
 

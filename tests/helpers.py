@@ -36,6 +36,8 @@ from queuectl.system import files
 from queuectl.system.clock import Clock
 from queuectl.worker.worker import Worker
 
+# How many times as much as by default the slow tests do that take a number of jobs or files; 10 is a long run.
+LONG = float(os.environ.get("QUEUECTL_LONG", "1"))
 # 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
 NOON_AT = 1_800_000_000.0
 

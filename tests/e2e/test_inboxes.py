@@ -18,7 +18,7 @@ import pytest
 from queuectl.inbox.state import InboxState, read_all
 from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import names_in, wait_until
+from tests.helpers import LONG, names_in, wait_until
 from tests.pool import SUCCEED, Marks, Pool, children, command_line, ends_with, kill, queuectl
 
 HALF = '{"command": "exit 0"'
@@ -175,11 +175,11 @@ def test_a_killed_supervisor_takes_its_receiver_along_and_the_next_pool_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_two_hundred_files_run_once_while_receivers_are_killed(spool: SpoolDir, inbox: Path, tmp_path: Path) -> None:
+def test_many_files_run_once_while_receivers_are_killed(spool: SpoolDir, inbox: Path, tmp_path: Path) -> None:
     """P1, P2: receivers of two pools are killed at random instants while files are dropped; each runs exactly once."""
     rng = random.Random(4)
     marks = Marks(tmp_path / "marks")
-    wanted = [f"job{number}" for number in range(200)]
+    wanted = [f"job{number}" for number in range(int(80 * LONG))]
     killed = 0
 
     def kill_some(pools: list[Any]) -> int:

@@ -45,7 +45,8 @@ def _good_ones_run(ground: Ground) -> float:
 def test_whole_corpus_ends_as_it_must(tmp_path: Path, every: int) -> None:
     """P6, P11: beside 1,900 hostile files good jobs run; each file is refused with a reason, run, or left alone."""
     ground = make_ground(tmp_path, settle_s="0.3", keep_done='"1d"', keep_dlq='"1d"')
-    ground.put(CORPUS[::every], mtime_at=1e9)
+    cases = CORPUS[::every]
+    ground.put(cases, mtime_at=1e9)
     with Pool(ground.spool, count=2, cwd=ground.work) as pool:
         pool.ready()
         workers = wait_until(lambda: len(pids := pool.worker_pids()) == 2 and pids)
@@ -55,7 +56,7 @@ def test_whole_corpus_ends_as_it_must(tmp_path: Path, every: int) -> None:
         assert pool.worker_pids() == workers, "a worker was lost"
         peaks = [peak_kib(pid) for pid in (pool.process.pid, *workers)]
         events = list(pool.events)
-    print(f"{len(CORPUS[::every])} files; good jobs took {good_s:.1f} s; peak memory {[kib // 1024 for kib in peaks]} MiB")
+    print(f"{len(cases)} files; good jobs took {good_s:.1f} s; peak memory {[kib // 1024 for kib in peaks]} MiB")
     assert ground.complaints() == []
     assert not [event for event in events if event["event"] in ("worker_lost", "trouble")]
     assert not [event for event in events if event["event"] == "foreign" and "Error" in event["text"]]

@@ -29,6 +29,7 @@ from tests.stress.stalls import Stalls
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
 POOLS, WORKERS, SLOTS, KEYS = 3, 4, 3, 5
+JOBS = int(os.environ.get("QUEUECTL_STORM_JOBS", "120"))
 
 
 class GateStorm:
@@ -161,8 +162,8 @@ def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path
     storm = GateStorm(
         spool,
         tmp_path,
-        jobs=int(os.environ.get("QUEUECTL_STORM_JOBS", "250")),
-        seconds=float(os.environ.get("QUEUECTL_STORM_S", "20")),
+        jobs=JOBS,
+        seconds=float(os.environ.get("QUEUECTL_STORM_S", "10")),
         seed=int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6)))),
     )
     try:
@@ -174,5 +175,5 @@ def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path
     assert most <= SLOTS
     assert most_of_key <= 1
     assert not storm.spool.waiting_names()
-    assert len(spool.job_names(DONE)) == int(os.environ.get("QUEUECTL_STORM_JOBS", "250"))
+    assert len(spool.job_names(DONE)) == JOBS
     wait_until(lambda: boards.alive(spool, boards.read(spool, "mail")) == [])

@@ -300,17 +300,17 @@ def _storm(spool: SpoolDir, folder: Path, seconds: float, jobs: int) -> None:
 
 
 def test_a_short_storm_of_kills_breaks_no_promise(spool: SpoolDir, tmp_path: Path) -> None:
-    """P1 to P5: six seconds of kills lose, double, overlap and strand nothing."""
-    _storm(spool, tmp_path, 6, 40)
+    """P1 to P5: three seconds of kills lose, double, overlap and strand nothing."""
+    _storm(spool, tmp_path, 3, 20)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("processes", ["auto", "1"])
 def test_a_storm_of_kills_breaks_no_promise(spool: SpoolDir, tmp_path: Path, processes: str) -> None:
-    """P1 to P5: twenty seconds of kills, or QUEUECTL_STORM_S, lose, double, overlap and strand nothing.
+    """P1 to P5: ten seconds of kills, or QUEUECTL_STORM_S, lose, double, overlap and strand nothing.
 
     With workers that have one slot, and with workers that have four.
     """
     queuectl(spool, "config", "set", "worker_processes", processes)
-    _storm(spool, tmp_path, 20, 130)
+    _storm(spool, tmp_path, 10, 65)
