@@ -25,21 +25,29 @@ class Stripes:
     """The 64 lock files, opened when they are first used and kept open."""
 
     def __init__(self, spool: SpoolDir) -> None:
-        self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
+        self._spool = spool
+        self._locks: dict[int, FileLock] = {}
 
     def of(self, job_id: str) -> FileLock:
         """Return the lock that guards an id."""
-        return self._locks[names.stripe_of(job_id)]
+        return self.at(names.stripe_of(job_id))
+
+    def at(self, number: int) -> FileLock:
+        """Return the lock of a stripe."""
+        lock = self._locks.get(number)
+        if lock is None:
+            lock = self._locks[number] = FileLock(self._spool.stripe_path(number))
+        return lock
 
     def part(self, job_id: str) -> FileLock:
         """Return the lock of an id, held or not, and replace it: the new handle is busy while the old one is held."""
-        number = names.stripe_of(job_id)
-        parted, self._locks[number] = self._locks[number], FileLock(self._locks[number].path)
+        parted = self.of(job_id)
+        self._locks[names.stripe_of(job_id)] = FileLock(parted.path)
         return parted
 
     def close(self) -> None:
         """Close all files."""
-        for lock in self._locks:
+        for lock in self._locks.values():
             lock.close()
 
 

@@ -136,7 +136,7 @@ class Hands(Desk):
     def open_stripes(self, operation: str) -> None:
         """Open all stripes before a batch: its ids tell the time, so how many it opens differs from run to run."""
         for stripe in range(names.STRIPE_COUNT if operation.startswith("batch") else 0):
-            lock = self.stripes._locks[stripe]
+            lock = self.stripes.at(stripe)
             assert lock.try_acquire()
             lock.release()
 

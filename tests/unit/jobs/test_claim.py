@@ -172,7 +172,7 @@ def test_stripe_is_free_after_every_kind_of_claim(desk: Desk, other_desk: Desk) 
         desk.claim(desk.drop(name, content))
     desk.claim("gone.json")
     for number in range(names.STRIPE_COUNT):
-        lock = other_desk.stripes._locks[number]
+        lock = other_desk.stripes.at(number)
         assert lock.try_acquire(), number
         lock.release()
 
