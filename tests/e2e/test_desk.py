@@ -165,7 +165,12 @@ def test_results_of_many_jobs_right_after_kills(spool: SpoolDir) -> None:
     made = Spool(spool.root)
     jobs = int(150 * LONG)
     made.enqueue_many(
-        {"id": f"r{number}", "command": 'printf %s "$QUEUECTL_JOB_ID" > "$QUEUECTL_RESULT"', "max_retries": 1000}
+        {
+            "id": f"r{number}",
+            "command": 'printf %s "$QUEUECTL_JOB_ID" > "$QUEUECTL_RESULT"',
+            "max_retries": 1000,
+            "backoff_base": 0,
+        }
         for number in range(jobs)
     )
     deadline = time.monotonic() + 240
@@ -182,7 +187,7 @@ def test_results_of_many_jobs_right_after_kills(spool: SpoolDir) -> None:
         else:
             pool.ask_to_stop()
             pool.wait()
-        if kills > 400:
+        if kills > 100 * LONG:
             break
     with Pool(spool, "--drain", count=4) as pool:
         pool.wait(240)

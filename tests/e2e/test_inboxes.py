@@ -180,7 +180,7 @@ def test_many_files_run_once_while_receivers_are_killed(spool: SpoolDir, inbox: 
     rng = random.Random(4)
     marks = Marks(tmp_path / "marks")
     wanted = [f"job{number}" for number in range(int(80 * LONG))]
-    killed = 0
+    killed, kills = 0, int(10 * LONG)
 
     def kill_some(pools: list[Any]) -> int:
         pids = [pid for pool in pools for pid in receiver_pids(pool)]
@@ -195,13 +195,13 @@ def test_many_files_run_once_while_receivers_are_killed(spool: SpoolDir, inbox: 
         pause = threading.Event()  # never set: a wait of known length
         while len(spool.job_names("done")) < len(wanted):
             assert time.monotonic() < deadline, (left(inbox)[:10], killed, len(spool.job_names("done")))
-            most = len(wanted) if killed >= 20 else len(wanted) - 10  # the last ones come after enough kills
+            most = len(wanted) if killed >= kills else len(wanted) - 10  # the last ones come after enough kills
             for name in itertools.islice(pending, min(rng.randrange(8), most - dropped)):
                 drop(inbox, f"{name}.json", {"command": marks.command("ran")})
                 dropped += 1
-            if dropped < len(wanted) or killed < 30:
+            if dropped < len(wanted) or killed < 2 * kills:
                 killed += kill_some([one, two])
             pause.wait(rng.uniform(0.01, 0.3))
-    assert killed >= 20
+    assert killed >= kills
     assert sorted(marks.lines()) == sorted(f"ran {name}" for name in wanted)
     assert left(inbox) == []
