@@ -58,10 +58,10 @@ BUGS = (
     Bug(
         "settle moves the job before it appends the outcome",
         "jobs/settle",
-        "        self._append_outcome(here, claimed, [*warnings, event])\n        return Settled(",
+        "        self._append_outcome(here, claimed, events)\n        return Settled(",
         "        moved = self.move(here, claimed.record, Settled(decision.to, here.name, due_at, decision.delay_s, reason))\n"
         "        there = Located(moved.to, moved.name, self._spool.path(moved.to, moved.name))\n"
-        "        self._append_outcome(there, claimed, [*warnings, event])\n"
+        "        self._append_outcome(there, claimed, events)\n"
         "        claimed.moved = moved\n"
         "        return Settled(",
     ),
@@ -118,8 +118,8 @@ BUGS = (
     Bug(
         "commands do not inherit the lease",
         "worker/executors/posix",
-        "return [(os.POSIX_SPAWN_DUP2, lease_fd, lease_fd)]",
-        "return []",
+        "                actions.append((os.POSIX_SPAWN_DUP2, spec.lease_fd, spec.lease_fd))\n",
+        "                pass\n",
     ),
     Bug(
         "a run that was put back is counted",
