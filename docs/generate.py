@@ -89,7 +89,7 @@ SETTING_GROUPS = (
     (
         "Files in pending/",
         "These settings decide how workers find and check files that other programs put into `pending/`.",
-        ("settle_s", "scan_s", "run_files_of_others"),
+        ("after_grace", "settle_s", "scan_s", "run_files_of_others"),
         (
             "`settle_s`, `scan_s`: change them if `pending/` is on a network share: see [shares.md](shares.md).",
             "`run_files_of_others`: `true` lets anyone who can write to `pending/` run commands as the workers' user.",

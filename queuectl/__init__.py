@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SpoolUnavailableError,
         UnknownFileError,
         UnknownJobError,
+        UnknownParentError,
         UntrustedSpoolError,
         WaitTimeoutError,
     )
@@ -49,6 +50,7 @@ __all__ = [
     "SpoolUnavailableError",
     "UnknownFileError",
     "UnknownJobError",
+    "UnknownParentError",
     "UntrustedSpoolError",
     "WaitTimeoutError",
     "__version__",

@@ -103,6 +103,7 @@ class Spool:
         command: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         cwd: str | os.PathLike[str] | None = None,
+        allow_missing: bool = False,
         **keys: Unpack[JobKeys],
     ) -> str:
         """Put one job into the spool and return its id. FORMAT.md, section 3, explains each key of a job.
@@ -110,10 +111,13 @@ class Spool:
         A string is a command for the shell. A list is a program and its arguments, and a single path is a program;
         both start without a shell. The command runs in `cwd`, by default in the current folder of this process, as
         with `queuectl enqueue`. (A job of `enqueue_many` without "cwd" runs where the pool was started.) `output_max`
-        is bytes or a text such as `100M`. What you leave out comes from the settings.
+        is bytes or a text such as `100M`. `after` is the id of a job that must end first, or a list of ids, each also
+        as `{"id": ID, "when": "ended"}`; with `allow_missing` such a job may arrive later. What you leave out comes
+        from the settings.
 
         Raises:
             InvalidJobError: a key is not allowed; names the key and the reason.
+            UnknownParentError: the spool has no such job as `after` names.
             DuplicateJobError: the spool already holds a job with this id.
             SpoolUnavailableError: the spool is full, read-only or gone; nothing was left behind.
             UntrustedSpoolError: others can write to the spool; the hint is the command that prevents that.
@@ -122,15 +126,20 @@ class Spool:
         given = {"command": command, "cwd": arguments.working_folder(cwd), **keys}
         document = {key: value for key, value in given.items() if value is not None}
         document.setdefault("command", command)  # None is refused by its type, not as a key that is missing
-        return self.enqueue_many([document])[0]
+        return self.enqueue_many([document], allow_missing=allow_missing)[0]
 
     def enqueue_many(
-        self, documents: Iterable[Mapping[str, Any]], *, told: Callable[[str, int], None] = lambda _what, _number: None
+        self,
+        documents: Iterable[Mapping[str, Any]],
+        *,
+        told: Callable[[str, int], None] = lambda _what, _number: None,
+        allow_missing: bool = False,
     ) -> list[str]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
-        Values may have the types that `enqueue` takes. All jobs are checked first: if one is invalid or a duplicate,
-        nothing is written. With more than 1,000, `told` gets `checked` or `put in` and a number now and then.
+        Values may have the types that `enqueue` takes, and a job may wait (`after`) for another one of the same call
+        that has an id. All jobs are checked first: if one is invalid or a duplicate, nothing is written. With more than
+        1,000, `told` gets `checked` or `put in` and a number now and then.
 
         Raises:
             As `enqueue`; if there are several documents, an InvalidJobError says which one.
@@ -138,7 +147,7 @@ class Spool:
         """
         if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
             raise TypeError(f"documents: expected a list of mappings, not {type(documents).__name__}")
-        return self.enqueue_documents(documents, told=told, made=arguments.document)
+        return self.enqueue_documents(documents, told=told, made=arguments.document, allow_missing=allow_missing)
 
     def enqueue_documents(
         self,
@@ -146,6 +155,7 @@ class Spool:
         *,
         told: Callable[[str, int], None] = lambda _what, _number: None,
         made: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda document: document,
+        allow_missing: bool = False,
     ) -> list[str]:
         """Put many jobs into the spool, as `enqueue_many`, but take only values that a job file may hold.
 
@@ -158,6 +168,8 @@ class Spool:
         )
         with self._translated():
             trust.check(self.folder)  # P10: others who can write to the spool could change the job
+            if not allow_missing:
+                self._producer.refuse_missing(prepared)
             if wanted:
                 self._producer.refuse_duplicates(wanted)
             return self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
@@ -305,7 +317,9 @@ class Spool:
         return hold(self.session, arguments.text("job_id", job_id))
 
     def release(self, job_id: str) -> Job:
-        """Release a held job: it runs when it is due. Raises as `hold`."""
+        """Release a held job: it runs when it is due. Release a job that waits for others, or is dead because of one of
+        them, from its parents. Raises as `hold`.
+        """
         from queuectl.jobs.hold import release
 
         return release(self.session, arguments.text("job_id", job_id))

@@ -75,6 +75,18 @@ class UnknownJobError(QueuectlError, LookupError):
         self.job_id = job_id
 
 
+class UnknownParentError(UnknownJobError):
+    """A job is to wait for `job_id`, and the spool has no such job."""
+
+    def __init__(self, job_id: str) -> None:
+        QueuectlError.__init__(
+            self,
+            f"after: no job {job_id!r} in this spool",
+            hint="enqueue that job first; if it arrives later, use --allow-missing (Python: allow_missing=True)",
+        )
+        self.job_id = job_id
+
+
 class UnknownFileError(UnknownJobError):
     """No rejected file has the name `name`, or several (`found`, sorted) begin with it."""
 

@@ -195,3 +195,10 @@ def as_utf8(value: _T) -> _T:
         made = list(map(as_utf8, value))
     checked: _T = made
     return checked
+
+
+def parents(done: list[str], ended: list[str], dead: list[str]) -> list[str | dict[str, str]]:
+    """Return the key `after` for the ids of jobs that must succeed, end in either way, or be dead."""
+    made: list[str | dict[str, str]] = [*done]
+    made += [{"id": job_id, "when": "ended"} for job_id in ended]
+    return made + [{"id": job_id, "when": "dead"} for job_id in dead]

@@ -1,7 +1,8 @@
-"""When a job may start: the limits of queues and keys (FORMAT.md, section 4, "Queues and keys")."""
+"""When a job may start: the limits of queues and keys, and its parents (FORMAT.md, section 4)."""
 
 __all__ = [
     "admission",
     "boards",
+    "dependencies",
     "gates",
 ]

@@ -2,6 +2,7 @@
 
 __all__ = [
     "arguments",
+    "blocking",
     "budget",
     "cancel",
     "claim",
@@ -9,12 +10,14 @@ __all__ = [
     "enqueue",
     "error_text",
     "hold",
+    "hopeless",
     "lines",
     "purge",
     "reject",
     "repair",
     "requeue",
     "rescue",
+    "revive",
     "settle",
     "split",
     "splitter",

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from queuectl.errors import InvalidJobError
+from queuectl.flows import dependencies
 from queuectl.flows.admission import Admission, Refusal
-from queuectl.jobs import ending
+from queuectl.jobs import blocking, ending
 from queuectl.jobs.take import Taken, put_back
 from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later
 from queuectl.model import document, expiry, history, names, record, times
@@ -142,15 +143,26 @@ class Adopter:
             with ending.on_record():
                 self._replace(here, item.id, data)
                 return ending.bury(self._session, here, item.id, why)
+        parent = ""
+        if item.extras.after and item.blocked is not None:
+            verdict = dependencies.look(self._spool, item)
+            parent = "" if verdict is None else verdict.parent
+            # A parent that does not let it start at all is met again at the claim under that name.
+            new = [blocking.unblocked(now_at)] if verdict is None else []
+            new += blocking.waiting(verdict, item, now_at) if isinstance(verdict, dependencies.Waits) else []
+            events = [*events, *new]
+            item = record.decode(record.frame(spec, events))
         waits = (
-            start is None
+            bool(parent)
+            or start is None
             or (standing.last is not None and standing.last.event == STARTED)  # next time it is judged as a record
             or (standing.starts and outlives(self._spool, item, mine=start.lease))  # the same
             or (standing.ended_to not in (DONE, DLQ) and not history.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < taken.candidate.parts.priority
         )
         if start is None or waits:
-            return Later(self._put_back_to_wait(here, item, standing, record.frame(spec, events)), standing.due_at)
+            data = record.frame(spec, events)
+            return Later(self._put_back_to_wait(here, item, standing, data, parent), standing.due_at)
         name = record_name(item.id)
         if name != here.name:
             return self._give_name(here, name, item, record.frame(spec, events))
@@ -168,10 +180,13 @@ class Adopter:
             claimed.gate = admitted
         return claimed
 
-    def _put_back_to_wait(self, here: Located, item: record.Record, standing: history.Standing, data: bytes) -> str:
+    def _put_back_to_wait(
+        self, here: Located, item: record.Record, standing: history.Standing, data: bytes, parent: str = ""
+    ) -> str:
         """Replace the file by its record, and move it to pending/ under its full name; return that name."""
         self._replace(here, item.id, data)
-        new_name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()))
+        wanted = names.blocked_name(item.id, parent) if parent else name_for(item, standing, self._clock.now())
+        new_name = self._spool.move(here, PENDING, wanted)
         self._roster.add(new_name)
         return new_name
 

@@ -45,6 +45,7 @@ class JobKeys(TypedDict, total=False):
     give_up_after: float | str | None
     expires_at: str | float | datetime | None
     expires_after: float | str | None
+    after: str | Mapping[str, str] | Sequence[str | Mapping[str, str]] | None
 
 
 def refuse_unknown(given: Mapping[str, object]) -> None:
@@ -174,9 +175,13 @@ def _mapping(key: str, value: object) -> dict[Any, Any]:
 
 
 def _list(key: str, value: object) -> object:
+    return value if isinstance(value, list) else list(_iterable(key, value))
+
+
+def _iterable(key: str, value: object) -> Iterable[object]:
     if not isinstance(value, Iterable) or isinstance(value, str | bytes | bytearray | Mapping):
         raise InvalidJobError(f"{key}: expected a list, not {_kind(value)}", key=key)
-    return value if isinstance(value, list) else list(value)
+    return value
 
 
 def _instant(key: str, value: object) -> object:
@@ -188,7 +193,14 @@ def _instant(key: str, value: object) -> object:
         raise InvalidJobError(str(error), key=key) from error
 
 
+def _parents(key: str, value: object) -> object:
+    if isinstance(value, str | Mapping):
+        return value
+    return [dict(each) if isinstance(each, Mapping) else each for each in _iterable(key, value)]
+
+
 _CONVERTERS = {
+    "after": _parents,
     "command": _command,
     "cwd": _path,
     "env": _variables,

@@ -26,7 +26,7 @@ from msgspec import structs
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
-from queuectl.jobs import ending, error_text, reject
+from queuectl.jobs import blocking, ending, error_text, reject
 from queuectl.jobs.adopt import Adopter, Named, Start
 from queuectl.jobs.judge import Candidate, Content, Drop, Judge, Judged, Whole, candidate_of
 from queuectl.jobs.settle import Settlements
@@ -41,6 +41,7 @@ from queuectl.jobs.verdict import (
     Declined,
     Gated,
     Later,
+    Skipped,
     Stuck,
 )
 from queuectl.model import document, expiry, folding, history, names, record
@@ -188,7 +189,7 @@ class Claims:
             refused = document.Refused(str(error), error.hint)
             return reject.refuse(self._session, taken.here, taken.candidate.name, refused)
 
-    def _start_named(self, named: Named, lease: str) -> Claimed | Alive | Dead | Later | Gated:
+    def _start_named(self, named: Named, lease: str) -> Claimed | Alive | Dead | Skipped | Later | Gated:
         where, item, data = named
         candidate = Candidate(where.name, names.NameParts(item.id, None, item.priority), item.id)
         try:
@@ -209,7 +210,7 @@ class Claims:
             return False
         return item.standing().ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
-    def _start(self, taken: Taken, item: record.Record, lease: str) -> Claimed | Alive | Dead | Later | Gated:
+    def _start(self, taken: Taken, item: record.Record, lease: str) -> Claimed | Alive | Dead | Skipped | Later | Gated:
         """Append `started` to a record, unless the job must wait."""
         here, data, parts = taken.here, taken.data, taken.candidate.parts
         now_at = self._clock.now()
@@ -221,24 +222,27 @@ class Claims:
             if is_alive(self._spool, last.lease):
                 return self._still_alive(taken, standing)
             return self._abandon(here, item, data, standing)
-        if standing.ended_to in (DONE, DLQ):
+        is_requeued = standing.ended_to in (DONE, DLQ)
+        if is_requeued:
             events.append(history.event(REQUEUED, now_at, by="move"))
             standing = structs.replace(standing, failures=0, due_at=None)
         elif item.extras is not PLAIN and (why := expiry.why_expired(item, now_at)):
             return self._expire(taken, item, why)
-        elif item.priority < parts.priority or (
-            standing.due_at is not None and not history.is_due(standing.due_at, standing.delay_s, now_at)
+        has_parents = item.extras is not PLAIN and item.blocked is not None
+        if has_parents and (declined := blocking.ask(self._session, here, data, item, events, fd=taken.fd)) is not None:
+            return declined
+        if not is_requeued and (
+            item.priority < parts.priority
+            or (standing.due_at is not None and not history.is_due(standing.due_at, standing.delay_s, now_at))
         ):
-            wanted = name_for(item, standing, now_at, parts.arrived)
-            new_name = self._spool.move(here, PENDING, wanted)
-            return Later(new_name, standing.due_at)
+            return Later(self._wait(taken, item, standing, has_parents=has_parents), standing.due_at)
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(taken, standing)
         attempt = standing.starts + 1
         events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease, **self.where))
         admitted = self._admission.admit(item, lease)
         if isinstance(admitted, Refusal):
-            return Gated(self._spool.move(here, PENDING, name_for(item, standing, now_at, parts.arrived)), *admitted)
+            return Gated(self._wait(taken, item, standing, has_parents=has_parents), *admitted)
         try:
             folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
             tail = record.append(len(folded or data), events, empty=not item.history)
@@ -257,6 +261,13 @@ class Claims:
             error_text.forget(self._spool, here.name)
         on_disk = tail.on(data)
         return Claimed(item, on_disk, attempt, standing.failures, lease, name=here.name, gate=admitted)
+
+    def _wait(self, taken: Taken, item: record.Record, standing: history.Standing, *, has_parents: bool) -> str:
+        """Put a job that must wait back under its full name; return the name. Its parents, if any, are met."""
+        if has_parents:
+            item = record.decode(blocking.settle_parents(self._session, taken.here, taken.data, item, fd=taken.fd))
+        wanted = name_for(item, standing, self._clock.now(), taken.candidate.parts.arrived)
+        return self._spool.move(taken.here, PENDING, wanted)
 
     def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
         """Replace the record that was read by one with a folded history and the start.

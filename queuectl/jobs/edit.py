@@ -76,9 +76,15 @@ class Editor:
             # Compared with the name, so that the next edit completes one that was interrupted before the move.
             parts = names.parse(name)
             said = None if parts is None else (parts.priority, parts.owner, (parts.queue, parts.key))
-            if draft.where.state == PENDING and parts is not None and said != (item.priority, item.owner, item.place):
+            blocked = item.blocked
+            if blocked is not None:
+                wanted = names.blocked_name(item.id, blocked.pointer)
+            elif parts is not None and (parts.after or said != (item.priority, item.owner, item.place)):
                 due_at = item.standing().due_at
                 wanted = names.waiting_name(item.id, due_at, item.priority, item.owner, parts.arrived, item.place)
+            else:
+                wanted = names.released_name(name)
+            if draft.where.state == PENDING and wanted != names.released_name(name):
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
                 name = self._spool.move(draft.where, PENDING, wanted)
             return load(self._session, draft.where.state, name)

@@ -46,6 +46,8 @@ class Producer:
         self._session = session
         self._spool, self._settings, self._clock, self._rng = session
         self._last_us = 0
+        self._asked: dict[str, None] = {}
+        """The parents of the jobs that were prepared."""
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
         """Check a document and build its record in memory. Generate an id if the document has none.
@@ -58,12 +60,20 @@ class Producer:
         instant_at = self._next_instant(now_at)
         job_id = taken.spec.get("id") or names.generate_id(instant_at, self._rng)
         events = first_events(taken, by=by, now_at=now_at, **facts)
+        parent = ""
+        if "after" in taken.spec:
+            from queuectl.jobs import asked_parents
+
+            self._asked.update(dict.fromkeys(asked_parents.ids_in(taken.spec["after"])))
+            parent = asked_parents.place(self._session, {"id": job_id, **taken.spec}, events, now_at)
         data = record.frame({"id": job_id, **taken.spec}, events)
         if len(data) > JOB_MAX_BYTES:
             raise InvalidJobError(
                 f"the job is larger than {JOB_MAX_BYTES} bytes", hint="put the data in a file and pass its path"
             )
-        due_at = None if taken.due_at is None else taken.due_at
+        if parent:
+            return Prepared(job_id, data, names.blocked_name(job_id, parent))
+        due_at = taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
         place = taken.spec.get("queue", ""), names.key_flag(taken.spec.get("key", ""))
         arrived = names.stamp(instant_at)
@@ -86,6 +96,7 @@ class Producer:
         """
         prepared: list[Prepared] = []
         wanted = []
+        self._asked.clear()
         for number, given in enumerate(documents, 1):
             if number % CHUNK == 0:
                 on_progress(number)
@@ -107,6 +118,13 @@ class Producer:
             if document.get("id") is not None:
                 wanted.append(prepared[-1].job_id)
         return prepared, wanted
+
+    def refuse_missing(self, prepared: list[Prepared]) -> None:
+        """Raise UnknownParentError for the first parent that is neither in the spool nor among these jobs."""
+        if self._asked:
+            from queuectl.jobs import asked_parents
+
+            asked_parents.refuse_missing(self._session, self._asked, {item.job_id for item in prepared})
 
     def _next_instant(self, now_at: float) -> float:
         # Jobs must sort in the order they were made, even within one tick of the clock. Counted in whole microseconds,
@@ -195,7 +213,8 @@ class Producer:
     @staticmethod
     def _first_name(item: Prepared) -> str:
         """Return the name that a job is published under, which is the same for every job with its id."""
-        return record_name(item.job_id) if f"{item.job_id},in=" in item.name else item.name
+        is_own = f"{item.job_id},in=" in item.name or (names.AFTER in item.name and not names.is_generated(item.job_id))
+        return record_name(item.job_id) if is_own else item.name
 
     def _state_of_another(self, job_id: str, path: str, sig: files.FileSig | None) -> str:
         """Return the state of a job with this id other than the one at `path`, "" if there is none.

@@ -26,6 +26,7 @@ from queuectl.model.lifecycle import (
     PENDING,
     REQUEUED,
     TIMED_OUT,
+    UNMET,
     cancel_note,
     why_cancelled,
 )
@@ -156,7 +157,12 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     ]
     lines.append(f"Command:      {_fact(command_text(item.command))}")
     lines += _earlier(item)
-    lines += ["", *_printed(spool, item), ""]
+    last = item.standing().last
+    if last is not None and last.event == UNMET:
+        is_dead = bool(spool.holds(last.after, (DLQ,)))
+        lines += ["", *_because_of(safe(item.id), safe(last.after), is_dead=is_dead)]
+    else:
+        lines += ["", *_printed(spool, item), ""]
     lines += [
         f"To run it again: drag {shown} to {PENDING}/ (or: queuectl retry {safe(item.id)}).",
         f"To delete it:    delete {shown} (or: queuectl dlq purge {safe(item.id)}).",
@@ -167,6 +173,18 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     return "\n".join(lines)
 
 
+def _because_of(job_id: str, parent: str, *, is_dead: bool) -> list[str]:
+    """Return what to do about a job that is dead because of a parent."""
+    if is_dead:
+        lines = [
+            f"It waits for {parent}. Run that one again: drag its file to {PENDING}/ (or: queuectl retry {parent}).",
+            f"This job follows automatically. Dragged without {parent}, this job is dead again at once.",
+        ]
+    else:
+        lines = [f"It waits for {parent}. It can run again when {parent} is in the spool."]
+    return [*lines, f"To run it without its parents: queuectl release {job_id}.", ""]
+
+
 def how_it_ended(item: record.Record) -> str:
     """Return how a job in dlq/ ended, as the end of a sentence."""
     last = item.standing().last
@@ -174,6 +192,8 @@ def how_it_ended(item: record.Record) -> str:
         return "was cancelled"
     if last is not None and last.event == EXPIRED:
         return "is dead: it expired before it could start"
+    if last is not None and last.event == UNMET:
+        return f"is dead: it did not run, because {last.reason}"
     return "is dead: its last run failed and no automatic retry follows"
 
 
@@ -191,7 +211,7 @@ def _ending(item: record.Record) -> list[str]:
         reason = why_cancelled(reason)
         reason = _WITHOUT_REASON.get(reason, reason)
     why = [f"Why:          {_fact(reason)}"] if reason else []
-    label = "How it ended:" if last.event in (CANCELLED, EXPIRED) else "What failed: "
+    label = "How it ended:" if last.event in (CANCELLED, EXPIRED, UNMET) else "What failed: "
     return [f"{label} {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
 from queuectl.model.lifecycle import DLQ, DONE
-from queuectl.spool import lookup
+from queuectl.spool import lookup, victims
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import held
@@ -30,6 +30,8 @@ def purge(session: Session, job_id: str) -> None:
         disk.unlink(found.path)
         if found.state == DLQ:
             error_text.forget(session.spool, found.name)
+        if victims.has_any(session.spool):
+            victims.forget_all(session.spool, job_id)  # its children stay dead
 
 
 def _own_logs(session: Session, job_id: str, found: Located) -> list[str]:

@@ -1,19 +1,29 @@
 """Run a dead or finished job again: move it from dlq/ or done/ back to pending/ (P2, P4).
 
 Append `requeued` to the record, then move it. A crash in between leaves the job where it was with the event on record,
-so it can be requeued again.
+so it can be requeued again. The jobs that are dead because of it come back, too (`revive`): some here, and all others
+as soon as a pool looks.
 """
 
 from __future__ import annotations
 
+import contextlib
+
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text, repair
+from queuectl.jobs.revive import Reviver
 from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED
+from queuectl.spool import victims
+from queuectl.spool.layout import name_for
 from queuectl.spool.lookup import Job, find_in, load
 from queuectl.spool.session import Session
-from queuectl.spool.stripes import held
+from queuectl.spool.stripes import Stripes, held
 from queuectl.system import disk
+
+# A command brings back so many jobs of one parent, for so long; a pool does the rest.
+_REVIVE_AT_MOST = 1000
+_REVIVE_S = 0.5
 
 
 def requeue(session: Session, job_id: str, *, by: str) -> Job:
@@ -25,7 +35,10 @@ def requeue(session: Session, job_id: str, *, by: str) -> Job:
         SpoolUnavailableError: a worker holds the job for too long, or the disk refuses the change.
     """
     with held(session, job_id):
-        return _requeue(session, job_id, by)
+        job = _requeue(session, job_id, by)
+    if victims.has_any(session.spool):
+        _revive(session, job.id)
+    return job
 
 
 def _requeue(session: Session, job_id: str, by: str) -> Job:
@@ -39,9 +52,25 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     event = history.event(REQUEUED, session.clock.now(), by=by)
     tail = record.append(len(stored.data), [event], empty=not item.history)
     disk.append(found.path, tail, sync=sync)
-    name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner, place=item.place))
+    item = record.decode(tail.on(stored.data))
+    name = spool.move(found, PENDING, name_for(item, item.standing(), session.clock.now()))
     if found.state == DLQ:
         error_text.forget(spool, found.name)
     if sync:
         disk.sync_folder(spool.folder(PENDING))
     return load(session, PENDING, name)
+
+
+def _revive(session: Session, job_id: str) -> None:
+    """Bring back jobs that are dead because of this one, and because of those, as far as it takes little time."""
+    until_s = session.clock.monotonic() + _REVIVE_S
+    stripes = Stripes(session.spool)
+    reviver = Reviver(session, stripes)
+    parents = [job_id]
+    try:
+        with contextlib.suppress(OSError):
+            while parents and session.clock.monotonic() < until_s:
+                names_of = reviver.revive(parents.pop(), at_most=_REVIVE_AT_MOST, until_s=until_s)
+                parents += [parts.stem for name in names_of if (parts := names.parse(name)) is not None]
+    finally:
+        stripes.close()

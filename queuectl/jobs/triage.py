@@ -9,7 +9,8 @@ import contextlib
 import errno
 
 from queuectl.errors import InvalidJobError
-from queuectl.jobs import ending, reject, repair
+from queuectl.flows import dependencies
+from queuectl.jobs import blocking, ending, reject, repair
 from queuectl.jobs.adopt import Adopter
 from queuectl.jobs.judge import Candidate, Drop, Judge, Whole
 from queuectl.jobs.take import Take, Taken, put_back
@@ -27,10 +28,10 @@ from queuectl.jobs.verdict import (
     Stuck,
     Unreadable,
 )
-from queuectl.model import document, names, times
+from queuectl.model import document, names, record, times
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool import full_names
-from queuectl.spool.layout import Located
+from queuectl.spool.layout import Located, name_for
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
@@ -63,9 +64,9 @@ class Triage:
     def judge(self, name: str) -> Verdict | None:
         """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
 
-        A drop with a delay is adopted, because its wait begins now, and so is a drop that expires. Return `Later` with
-        the new name; for a file that cannot be claimed, the result of `claim`, but `Many` for a file that it would
-        split; or None if the file keeps its name.
+        A drop with a delay is adopted, because its wait begins now, and so is a drop that expires, or has parents.
+        Return `Later` with the new name; for a file that cannot be claimed, the result of `claim`, but `Many` for a
+        file that it would split; or None if the file keeps its name.
 
         Raises:
             OSError: the same as `claim`.
@@ -81,6 +82,8 @@ class Triage:
             judged = self._judge.judge_file(name)
             if isinstance(judged, Drop) and _counts_from_now(judged.accepted, self._clock.now()):
                 return self._take_in_to_wait(candidate, judged)
+            if isinstance(judged, Whole) and parts.after:
+                return self._unblock(candidate, judged)
             if isinstance(judged, Whole | Drop):
                 return self._give_full_name(candidate, judged)
             if isinstance(judged, document.Refused):
@@ -112,6 +115,26 @@ class Triage:
                 return Busy()
             raise
         return Later(wanted)
+
+    def _unblock(self, candidate: Candidate, judged: Whole) -> Gone | Busy | Later | None:
+        """Give a job whose parents are met its full name, if the order of runs or a gate must know more about it."""
+        item = record.decode(judged.data)
+        if item.blocked is None:
+            return self._give_full_name(candidate, judged)
+        if dependencies.look(self._spool, item) is not None:
+            return None  # its claim decides
+        here = Located(PENDING, candidate.name, self._spool.path(PENDING, candidate.name))
+        met = record.decode(record.append(len(judged.data), [blocking.unblocked(self._clock.now())]).on(judged.data))
+        parts = names.parse(name_for(met, met.standing(), self._clock.now()))
+        if parts is None or parts == names.NameParts(item.id, None, 0):
+            return None
+        try:
+            data = blocking.settle_parents(self._session, here, judged.data, item)
+        except FileNotFoundError:
+            return Gone()
+        except BlockingIOError:
+            return Busy()
+        return self._give_full_name(candidate, Whole(data)) or Busy()
 
     def _take_in_to_wait(self, candidate: Candidate, drop: Drop) -> Adopted:
         """Make a record of a drop with a delay, as a claim does, and put it back to wait."""
@@ -178,9 +201,9 @@ class Triage:
 
 
 def _counts_from_now(accepted: document.Accepted, now_at: float) -> bool:
-    """Whether a drop has a time that counts from when it is taken in, or has expired."""
+    """Whether a drop has a time that counts from when it is taken in, has expired, or has parents."""
     if accepted.history:
         return False
     limit = accepted.spec.get("expires_at")
     is_expired = limit is not None and times.from_text(limit) < now_at
-    return accepted.due_at is not None or "expires_after" in accepted.spec or is_expired
+    return accepted.due_at is not None or is_expired or not {"expires_after", "after"}.isdisjoint(accepted.spec)

@@ -196,6 +196,12 @@ class Dead(NamedTuple):
     why: str = ""
 
 
+class Skipped(NamedTuple):
+    """The job is in done/ as `name` without a run: it was to run if a parent is dead, and the parent succeeded."""
+
+    name: str
+
+
 # ----------------------------------------------------------------------------------------------- files of many jobs
 
 
@@ -247,6 +253,7 @@ Declined = (
     | Repaired
     | Rejected
     | Dead
+    | Skipped
     | Many
     | Splitting
     | Split

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
-from queuectl.model import names, record, times
-from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
+from queuectl.model import names, parents, record, times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, STATES
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.monitor import rejected
-from queuectl.spool import clock_note
+from queuectl.spool import clock_note, victims
 from queuectl.spool.batch import DONE_ENDING, token_of
 from queuectl.spool.layout import REASON_ENDING, record_name
 from queuectl.spool.session import Session
@@ -48,6 +48,10 @@ class Retention:
         self._next_pass_s = 0.0
         self._offset_s = 0.0
         self._walk: Iterator[tuple[str, str]] | None = None
+        self._asked: set[str] = set()
+        """The ids that blocked jobs may still ask for."""
+        self._asked_at = 0.0
+        """When that was found out: a job that ended later is left to the next pass."""
 
     def step(self) -> int:
         """Check at most a few hundred files; return how many jobs were deleted. A pass starts once an hour."""
@@ -92,6 +96,7 @@ class Retention:
         return self._clock.monotonic() + self._offset_s
 
     def _candidates(self) -> Iterator[tuple[str, str]]:
+        yield from self._ask_blocked()
         for state, keep_s in self._keep_s.items():
             if keep_s is None:
                 continue
@@ -113,13 +118,32 @@ class Retention:
                 if name.endswith(DONE_ENDING):
                     self._delete_batch_if_old(os.path.join(self._spool.taken_dir, name))
 
+    def _ask_blocked(self) -> Iterator[tuple[str, str]]:
+        """Read the records of the blocked jobs, in steps: their parents are spared (P13)."""
+        self._asked = set()
+        self._asked_at = self._now()
+        for name in self._spool.waiting_names():
+            if names.AFTER not in name:
+                continue
+            parts = names.parse(name)
+            self._asked.add(parts.after if parts is not None else "")
+            with contextlib.suppress(OSError, DamagedRecordError):
+                item = self._spool.read(PENDING, name).record
+                if (known := item.blocked) is not None:
+                    self._asked.update(parents.still_asked(item.extras.after, known))
+            yield "", ""
+
     def _delete_if_old(self, state: str, name: str) -> int:
+        if not state:
+            return 0
         if state == REJECTED:
             return self._delete_rejected_if_old(name.removesuffix(REASON_ENDING))
         keep_s = self._keep_s[state]
         stored = self._spool.read(state, name)
         last = stored.record.standing().last
         if keep_s is None or last is None or self._now() - times.from_text(last.at) < keep_s:
+            return 0
+        if stored.record.id in self._asked or times.from_text(last.at) > self._asked_at:
             return 0
         with contextlib.ExitStack() as held:
             # A file with a longer name (P7) is requeued under the stripe of that name.
@@ -138,6 +162,8 @@ class Retention:
             deleted = disk.unlink(path)
             if state == DLQ:
                 error_text.forget(self._spool, name)
+                if victims.has_any(self._spool):
+                    victims.forget_all(self._spool, stored.record.id)
             return int(deleted)
 
     def _delete_rejected_if_old(self, name: str) -> int:

@@ -102,7 +102,12 @@ def candidates(waiting: Iterable[str], *, before_at: float, now_at: float) -> li
         if not oldest <= name <= newest
         and not (
             "," in name
-            and (name.partition(",due=")[2] >= last or name.partition(",in=")[2] >= last or names.is_held(name))
+            and (
+                names.AFTER in name
+                or name.partition(",due=")[2] >= last
+                or name.partition(",in=")[2] >= last
+                or names.is_held(name)
+            )
         )
     ]
 

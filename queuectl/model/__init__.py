@@ -4,6 +4,7 @@ Pure: no disk, no clock, no process.
 """
 
 __all__ = [
+    "blocked_names",
     "command",
     "document",
     "exit_status",
@@ -26,6 +27,7 @@ __all__ = [
     "record",
     "retry",
     "round_robin",
+    "run_order",
     "run_queue",
     "seal",
     "setting",

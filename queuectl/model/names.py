@@ -50,6 +50,7 @@ _FLAGGED = re.compile(
 )
 # The usual names of jobs that wait for another one.
 _BLOCKED = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),after=([A-Za-z0-9][A-Za-z0-9-]{0,99})\.json")
+AFTER = ",after="
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
 _KEY = re.compile(rf"{_PLAIN_KEY.pattern}|[A-Za-z0-9-]{{0,15}}~[a-z2-7]{{16}}")
@@ -252,7 +253,7 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(owned[1], None, 0, owned[2])
     if ",in=" in stem and (timed := TIMED.fullmatch(file_name)) is not None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
-    if ",after=" in stem and (blocked := _BLOCKED.fullmatch(file_name)) is not None:
+    if AFTER in stem and (blocked := _BLOCKED.fullmatch(file_name)) is not None:
         return NameParts(blocked[1], None, 0, after=blocked[2])
     if (flagged := _FLAGGED.fullmatch(file_name)) is not None and "," in stem:
         found, due, day, time, micros, prio, owner, queue, key = flagged.groups("")
@@ -381,7 +382,7 @@ def waiting_name(
 
 def blocked_name(job_id: str, parent: str) -> str:
     """Return the name of the file of a job that waits for another one. It has no other flag: its turn comes later."""
-    return f"{job_id},after={parent}.json"
+    return f"{job_id}{AFTER}{parent}.json"
 
 
 def as_dropped(file_name: str) -> str:

@@ -123,3 +123,9 @@ def progress(after: Recorded, history: Sequence[Event]) -> Progress | None:
         elif kind == lifecycle.MISSING:
             missing_since = event.at if event.after == (pointer or of(after)[-1].id) else ""
     return Progress(pointer or of(after)[-1].id, missing_since)
+
+
+def still_asked(after: Recorded, known: Progress) -> list[str]:
+    """Return the ids of the parents that a job may still ask for: the one that it waits for, and those before it."""
+    ids = [each.id for each in of(after)]
+    return ids[: ids.index(known.pointer) + 1]

@@ -2,17 +2,18 @@
 
 The run queue only suggests names. A name may be gone, or be suggested twice or to two workers: the claim decides, so
 this module can neither lose nor double a job. `order` defines the order; queues of equal priority take turns, and so do
-the owners within a queue. `parking` keeps the names behind full keys. Every list that shows the order takes it from
-here (see `in_order`).
+the owners within a queue. `parking` keeps the names behind full keys, `due_names` those whose time has not come, and
+`blocked_names` those that wait for another job. Every list that shows the order takes it from
+here (see `run_order`).
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from queuectl.model import names, order, queues
+from queuectl.model.blocked_names import BlockedNames
+from queuectl.model.due_names import FAR_S, DueNames
 from queuectl.model.order import Line
 from queuectl.model.parking import Parked, Parking, Where
 from queuectl.model.queue_turns import QueueTurns
@@ -23,8 +24,6 @@ from queuectl.model.round_robin import RoundRobin
 _AHEAD = 10**9
 # From this many names on, usual names are parsed together.
 _MANY = 50
-# If the due time in a name is further away than this, the pool reads its record.
-FAR_S = 60.0
 
 
 class RunQueue:
@@ -46,8 +45,8 @@ class RunQueue:
         self._priorities: list[int] = []  # of _ready, highest first
         self._count = 0  # of the names in _ready
         self._gone: set[str] = set()  # keys in _ready that do not count any more
-        self._waiting: list[tuple[float, str]] = []  # heap by due time
-        self._unverified: deque[str] = deque()  # of _waiting: far away by their names, unread
+        self._waiting = DueNames()
+        self.blocked = BlockedNames()
         self._known: set[str] = set()
         self._skipped: set[str] = set()  # arriving and foreign files: not suggested until they change
         self._undated: dict[str, str] = {}  # keys of ready names without an instant: mostly drops
@@ -70,6 +69,7 @@ class RunQueue:
             self._skipped.intersection_update((*generated, *others))
         if self._only and DEFAULT not in self._only:
             generated = []
+        self._known.difference_update(self.blocked.keep(others))
         return self._take_over(self._fresh(generated), self._fresh(others), now_at)
 
     def _fresh(self, listed: list[str]) -> list[str]:
@@ -106,13 +106,14 @@ class RunQueue:
                 self._skipped.add(name)
                 continue
             self._known.add(name)
+            if parts is not None and parts.after:
+                self.blocked.add(name, parts.after)
+                continue
             count += 1
             if parts is not None and (parts.queue or parts.key):
                 self._is_plain = False
             if parts is not None and parts.due_at is not None and parts.due_at > now_at:
-                heapq.heappush(self._waiting, (parts.due_at, name))
-                if not verified and parts.due_at - now_at > FAR_S:
-                    self._unverified.append(name)
+                self._waiting.add(parts.due_at, name, is_far=not verified and parts.due_at - now_at > FAR_S)
                 continue
             key = order.key_of(name, parts)
             if not key:
@@ -130,7 +131,7 @@ class RunQueue:
 
     def _is_of_others(self, name: str, parts: names.NameParts | None) -> bool:
         """Return whether a name is of a queue that this pool does not take. Only its judge knows that of a drop."""
-        if parts is None or not (parts.queue or order.key_of(name, parts)):
+        if parts is None or parts.after or not (parts.queue or order.key_of(name, parts)):
             return False
         return (parts.queue or DEFAULT) not in self._only
 
@@ -172,13 +173,13 @@ class RunQueue:
     @property
     def next_due_at(self) -> float | None:
         """The due time of the next name that is not ready yet, or None."""
-        return self._waiting[0][0] if self._waiting else None
+        return self._waiting.next_due_at
 
     def promote(self, now_at: float) -> float | None:
         """Make names ready that are due; return `next_due_at`."""
-        while self._waiting and self._waiting[0][0] <= now_at:
-            self._ripen(heapq.heappop(self._waiting)[1])
-        return self.next_due_at
+        while (due_at := self._waiting.next_due_at) is not None and due_at <= now_at:
+            self._ripen(self._waiting.pop())
+        return due_at
 
     def take(self) -> str | None:
         """Return the next name to suggest, or None. It stays known until `forget`, so no listing adds it again."""
@@ -234,15 +235,16 @@ class RunQueue:
             self.release(name)
         self._known.discard(name)
         self._skipped.discard(name)
+        self.blocked.discard(name)
 
     def forget_taken(self) -> None:
-        """Forget all names except those that are due later. Call it when no name is ready and no worker has a name.
+        """Forget all names except those that are due later or blocked.
 
-        So the next listing finds a name that was lost by mistake (P5).
+        Call it when no name is ready and no worker has a name, so that the next listing finds a lost name (P5).
         """
         assert not self._count
-        if len(self._known) != len(self._waiting):
-            self._known.intersection_update([name for _, name in self._waiting])
+        if len(self._known) != len(self._waiting) + len(self.blocked):
+            self._known.intersection_update([*self._waiting.names, *self.blocked])
         self._parking.forget_out()
         for memory in (self._ready, self._priorities, self._gone, self._undated, self._to_judge):
             memory.clear()
@@ -257,6 +259,21 @@ class RunQueue:
         """Suggest a skipped file again, because it has changed."""
         self._skipped.discard(name)
         self.add([name], now_at)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a name waits, as far as this pool knows."""
+        return name in self._known or name in self._skipped
+
+    def unblock(self, parent: str, now_at: float) -> int:
+        """Suggest the names that wait for a parent, because it has ended; return their number."""
+        keys = []
+        seen = self._new_stamp(now_at)
+        for name in self.blocked.pop(parent):
+            key = self._undated[name] = order.key_of(name, names.parse(name)) or order.key_at(seen, name)
+            self._to_judge[name] = None
+            keys.append(key)
+        self._extend(sorted(keys), 0, "", "")
+        return len(keys)
 
     # ------------------------------------------------------------------------------------------------- judging
 
@@ -364,37 +381,20 @@ class RunQueue:
 
     def next_unverified(self) -> str | None:
         """Return a name with a distant time and an unread record, each once, or None."""
-        while self._unverified:
-            name = self._unverified.popleft()
-            if name in self._known:
-                return name
-        return None
+        return self._waiting.next_unverified(self._known)
 
     def recheck_waiting(self, now_at: float) -> list[str]:
         """Return all names that are due later, by their time; the caller reads their records (a clock was set)."""
-        self._unverified.clear()
-        return [name for due_at, name in sorted(self._waiting) if due_at > now_at]
+        return self._waiting.recheck(now_at)
 
     def advance(self, wanted: set[str], now_at: float) -> None:
         """Make waiting names ready at once: their records say that they are due, whatever the times in the names."""
-        rest = [item for item in self._waiting if item[1] not in wanted]
-        for _, name in sorted(item for item in self._waiting if item[1] in wanted):
+        for name in self._waiting.take_out(wanted):
             parts = names.parse(name)
             key = order.key_at(self._new_stamp(now_at), name)  # increasing stamps, in the order of their times
             self._extend([key], *_line_of(parts))
-        heapq.heapify(rest)
-        self._waiting = rest
 
 
 def _line_of(parts: names.NameParts | None) -> tuple[int, str, str]:
     """Return the priority, the owner and the queue in a name."""
     return (parts.priority, parts.owner, parts.queue) if parts is not None else (0, "", "")
-
-
-def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:
-    """Return names in pending/ that could run now, in the order of a pool that starts now."""
-    made = RunQueue()
-    made.update(*names.split_generated(list(ready)), now_at)
-    while (name := made.take()) is not None:
-        made.forget(name)  # so no name waits for its key here
-        yield name

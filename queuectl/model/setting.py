@@ -204,6 +204,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Longest unbroken row of snoozes, if the job sets no snooze_max. Then the job is dead.",
     ),
     Setting(
+        "after_grace",
+        "1h",
+        "a duration up to 100 years such as 10m or 1h",
+        duration(0, _CENTURY_S),
+        "How long a waiting job whose parent (key after) is not in the spool waits for that parent to arrive. Then the "
+        "job is dead.",
+    ),
+    Setting(
         "settle_s",
         30,
         "a duration from 0.1 to 86400 seconds",

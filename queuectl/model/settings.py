@@ -41,6 +41,7 @@ class Settings(NamedTuple):
     give_up_after: float | None
     snooze_exit_codes: tuple[int, ...]
     snooze_max: float
+    after_grace: float
     settle_s: float
     scan_s: float
     worker_processes: int | None

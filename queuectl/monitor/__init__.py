@@ -3,6 +3,7 @@
 __all__ = [
     "arriving",
     "chart",
+    "dependents",
     "facts",
     "headline",
     "history",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from queuectl.errors import DamagedRecordError
-from queuectl.model import names, order, run_queue
+from queuectl.model import names, order, run_order
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.times import instant
 from queuectl.spool.folder import SpoolDir
@@ -45,13 +45,13 @@ def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] 
     waiting = [full.get(name, name) if full else name for name in waiting]
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
-    in_order = [*run_queue.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
+    in_order = [*run_order.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
     return [plain.get(name, name) for name in in_order] if plain else in_order
 
 
 def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
     """Return the names that run next. The next ones of a whole listing are among the next ones of its parts."""
-    return list(islice(run_queue.in_order(ready, now_at), limit))
+    return list(islice(run_order.in_order(ready, now_at), limit))
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:

@@ -29,6 +29,7 @@ from queuectl.jobs.verdict import (
     Rejected,
     Repaired,
     Returned,
+    Skipped,
     Split,
     SplitStuck,
     Splitting,
@@ -56,7 +57,7 @@ LONG_S = 0.05
 # Workers that all run jobs for this long are slow (see `is_slow`).
 SLOW_S = 0.5
 # Final answers for a file. If another worker got the name, too, that worker only finds that the file is gone.
-_ENDS = (Later, Gated, Repaired, Rejected, Dead, Splitting, Split)
+_ENDS = (Later, Gated, Repaired, Rejected, Dead, Skipped, Splitting, Split)
 
 
 class Dispatcher:
@@ -288,7 +289,7 @@ class Dispatcher:
                 self._wait_behind_gate(declined)
             case Gone():
                 self._forget(name, is_out=self._is_at_a_worker(name))
-            case Later() | Repaired() | Rejected() | Dead() | Split():
+            case Later() | Repaired() | Rejected() | Dead() | Skipped() | Split():
                 self._forget(name)
                 self._announce(name, declined)
             case Many() | Splitting() | SplitStuck():  # no worker answers with `Many`; the others have a key
@@ -359,10 +360,10 @@ class Dispatcher:
         if self._split_turns.set_stuck(key):
             self._notify(Notice(WARNING, "unreadable", f"{key}: {why}; queuectl tries again{_cure(cure)}"))
 
-    def _announce(self, name: str, declined: Gone | Later | Repaired | Rejected | Dead | Split) -> None:
+    def _announce(self, name: str, declined: Gone | Later | Repaired | Rejected | Dead | Skipped | Split) -> None:
         """Report the result for a file, and queue the new names of its jobs."""
         match declined:
-            case Gone():
+            case Gone() | Skipped():
                 pass
             case Later(new_name):
                 self._queue.add([new_name], self._clock.now(), verified=True)

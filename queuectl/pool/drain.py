@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model import times
 from queuectl.model.lifecycle import RUNNING
-from queuectl.model.notice import INFO, Notice
+from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.pool.core import Core
 from queuectl.pool.outcomes import Outcomes
 from queuectl.spool import batch
@@ -25,6 +25,7 @@ class Drain:
         rescuer: knows the files in running/ that no pool waits for.
         busy: functions; if one returns True, work is left.
         on_end: called in each round after the end has begun.
+        look_at_parents: looks for blocked jobs that can go on, and returns whether there are any.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Drain:
         *,
         busy: list[Callable[[], bool]],
         on_end: Callable[[], None],
+        look_at_parents: Callable[[], bool],
     ) -> None:
         self._core = core
         self._spool = core.session.spool
@@ -43,6 +45,7 @@ class Drain:
         self._rescuer = rescuer
         self._busy = busy
         self._on_end = on_end
+        self._look_at_parents = look_at_parents
         self._has_told = False
 
     def step(self, _now_s: float) -> None:
@@ -88,6 +91,18 @@ class Drain:
             return (
                 self._core.queue.update(*self._spool.waiting(), self._clock.now()) == 0
                 and self._rescuer.left_alone.issuperset(self._spool.job_names(RUNNING))
+                and not self._look_at_parents()
                 and dispatcher.is_empty
+                and self._tell_of_blocked()
             )
         return False
+
+    def _tell_of_blocked(self) -> bool:
+        """Say how many jobs stay blocked: nothing else is left, so no parent can end without a person. Return True."""
+        if count := len(self._core.queue.blocked):
+            jobs = (
+                "1 job stays blocked: its parent is" if count == 1 else f"{count} jobs stay blocked: their parents are"
+            )
+            text = f"{jobs} held or not in the spool; to see why: queuectl why ID"
+            self._core.notify(Notice(WARNING, "blocked_left", text))
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from queuectl.jobs.verdict import Dead, Declined
+from queuectl.jobs.verdict import Dead, Declined, Skipped
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RELEASED
 from queuectl.model.notice import INFO, WARNING, Notice
@@ -41,6 +41,8 @@ class Outcomes:
     def __init__(
         self, core: Core, hooks: Hooks, cancellations: Cancellations, rescuer: Rescue, counters: Counters
     ) -> None:
+        self.on_end: Callable[[str], None] = lambda _name: None
+        """Called with the name of each job that has moved to done/ or dlq/."""
         self._core = core
         self._counters = counters
         self._hooks = hooks
@@ -97,6 +99,8 @@ class Outcomes:
         if isinstance(declined, Dead):
             self._counters.count(DLQ)
             self._fire(DLQ, declined.name)
+        if isinstance(declined, Dead | Skipped):
+            self.on_end(declined.name)
 
     def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
         dispatcher = self._core.dispatcher
@@ -114,6 +118,8 @@ class Outcomes:
             self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
             dispatcher.add([report.settled.name])
+        else:
+            self.on_end(report.settled.name)
 
     def rescue(self, _now_s: float) -> None:
         """Rescue jobs whose worker died (see `rescuer`)."""
@@ -128,6 +134,8 @@ class Outcomes:
                     self._fire(rescued.settled.to, rescued.settled.name)
                 if rescued.settled.to == PENDING:
                     self._core.dispatcher.add([rescued.settled.name])
+                else:
+                    self.on_end(rescued.settled.name)
 
     # --------------------------------------------------------------------------------------------------- hooks
 

@@ -32,6 +32,7 @@ from queuectl.pool.housekeeping import Housekeeping
 from queuectl.pool.notices import Event
 from queuectl.pool.options import Options, spread
 from queuectl.pool.outcomes import Outcomes
+from queuectl.pool.parent_watch import ParentWatch
 from queuectl.pool.presence import Presence
 from queuectl.pool.queue_watch import QueueWatch
 from queuectl.pool.scanner import Scanner
@@ -92,6 +93,8 @@ class Parts:
         self._early_judge = EarlyJudge(
             triage, queue, lambda name, verdict: self.outcomes.passed(None, name, verdict), clock=clock
         )
+        self._parent_watch = ParentWatch(core, self._stripes)
+        self.outcomes.on_end = self._parent_watch.ended
         self._queue_watch = QueueWatch(core, self.pool, self.crew)
         self._inboxes: InboxProcesses | None = None
 
@@ -127,7 +130,14 @@ class Parts:
             self.scanner,
             Feeding(self.core, self._early_judge, self.scanner, self.control),
             self.control,
-            Drain(self.core, self.outcomes, self._rescuer, busy=busy, on_end=self._pause_inboxes),
+            Drain(
+                self.core,
+                self.outcomes,
+                self._rescuer,
+                busy=busy,
+                on_end=self._pause_inboxes,
+                look_at_parents=self._parent_watch.look,
+            ),
         ]
 
     def _steps(self) -> list[Step]:
@@ -136,6 +146,7 @@ class Parts:
             self._step_inboxes,
             self.control.check_pause,
             self._queue_watch.step,
+            self._parent_watch.step,
             Adjustment(self.core, self.pool, self.crew).step,
             self._drops.step,
             self.cancellations.step,

@@ -27,4 +27,5 @@ __all__ = [
     "stamps",
     "stripes",
     "trust",
+    "victims",
 ]

@@ -11,8 +11,10 @@ import heapq
 import os
 from collections.abc import Iterable
 
+import msgspec
+
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import document, history, job, names, order, record, settings
+from queuectl.model import document, history, job, names, order, parents, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files, sharing
@@ -30,7 +32,10 @@ def full_name(
     `changed_at` is when the file last changed.
     """
     arrived_at, due_at = changed_at, None
+    blocked = None
     if taken is not None and not taken.history:
+        if after := taken.spec.get("after"):
+            blocked = parents.progress(msgspec.convert(after, parents.Recorded), [])
         due_at = taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), str(taken.spec.get("owner", ""))
         place = str(taken.spec.get("queue", "")), names.key_flag(str(taken.spec.get("key", "")))
@@ -38,12 +43,15 @@ def full_name(
         item = record.decode(data if taken is None else record.frame({"id": "x", **taken.spec}, taken.history))
         standing = item.standing()
         priority, owner, place = item.priority, item.owner, item.place
+        blocked = item.blocked
         arrived_at = history.arrived_at(item.history, changed_at)
         if standing.due_at is not None and standing.ended_to not in (DONE, DLQ):
             arrived_at = standing.due_at
             if not history.is_due(standing.due_at, standing.delay_s, now_at):
                 due_at = standing.due_at
     wanted = names.waiting_name(parts.stem, due_at, priority, owner, names.stamp(min(arrived_at, now_at)), place)
+    if blocked is not None:
+        wanted = names.blocked_name(parts.stem, blocked.pointer)
     found = names.parse(wanted)
     is_read = found is not None and found.stem == parts.stem and not names.is_temporary(wanted)
     return wanted if is_read and len(os.fsencode(wanted)) <= names.NAME_MAX_BYTES else ""
@@ -54,7 +62,7 @@ def is_unjudged(name: str) -> bool:
     if names.is_generated(name.removesuffix(".json")) or names.is_held(name):
         return False
     parts = names.parse(name)
-    return parts is not None and not order.key_of(name, parts)
+    return parts is not None and not parts.after and not order.key_of(name, parts)
 
 
 def read(spool: SpoolDir, name: str, now_at: float) -> str:

@@ -13,6 +13,7 @@
                                    (the time of a pool's last look), counts (jobs of the last hour and day);
                                    with a cluster also engine/ (how long runs elsewhere may go on);
                                    with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock);
+                                   with dead parents also victims/ (PARENT/CHILD, who is dead because of whom);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
 
@@ -91,6 +92,7 @@ class Layout:
         self.split_dir = os.path.join(self.machinery, "splits")
         self.cancel_dir = os.path.join(self.machinery, "cancels")
         self.gate_dir = os.path.join(self.machinery, "gates")
+        self.victims_dir = os.path.join(self.machinery, "victims")
         self.inbox_dir = os.path.join(self.machinery, "inboxes")
         self.handover_dir = os.path.join(self.machinery, "handover")
         self.owed_dir = os.path.join(self.machinery, "owed")
@@ -192,6 +194,14 @@ class Layout:
     def gate_lock_path(self, queue: str) -> str:
         """Return the lock file of a queue's gate."""
         return os.path.join(self.gate_dir, f"{queue}.lock")
+
+    def victims_of(self, parent: str) -> str:
+        """Return the folder with the names of the jobs that are dead because of a parent."""
+        return os.path.join(self.victims_dir, parent)
+
+    def victim_path(self, parent: str, child: str) -> str:
+        """Return the note that a job is dead because of a parent."""
+        return os.path.join(self.victims_dir, parent, child)
 
     def queue_paused_path(self, queue: str) -> str:
         """Return the file that pauses a queue."""

@@ -1106,8 +1106,18 @@ def _child(operation: Operation, root: Path, at: int, how: str, told: Path) -> N
 # ------------------------------------------------------------------------------------------------ recovery, judging
 
 
-def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.0) -> None:
-    """What a new pool does, until nothing is left to do: rescue, finish, claim, run, settle. Time passes as needed."""
+def recover(
+    root: Path,
+    operation: Operation,
+    *,
+    cut: bool,
+    seconds: float = 15.0,
+    also: Callable[[Hands], int] = lambda _hands: 0,
+) -> None:
+    """What a new pool does, until nothing is left to do: rescue, finish, claim, run, settle. Time passes as needed.
+
+    `also` is a further duty of the pool; it returns how much it has done.
+    """
     hands = Hands(root, "again")
     deadline = time.monotonic() + seconds
     quiet = 0
@@ -1117,6 +1127,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
                 operation.act(hands, operation.begin(hands))
         while time.monotonic() < deadline:
             worked = len(hands.rescue.rescue_all(set())) + hands.finish_splits() + len(hands.rejected.readmit())
+            worked += also(hands)
             if operation.inbox is not None:
                 worked += len(hands.poller.poll())
             worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))

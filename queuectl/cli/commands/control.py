@@ -15,7 +15,7 @@ from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.monitor import live
+from queuectl.monitor import dependents, live
 from queuectl.spool.lookup import Job
 
 Cancelled = Annotated[bool, typer.Option("--cancelled", help="With filters: include cancelled jobs.")]
@@ -134,6 +134,9 @@ def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
     """Delete jobs of the `known` states permanently."""
     spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=known, known=known)
+    if count := len(dependents.waiting_for(spool.folder, choice.ids)):
+        jobs = "1 waiting job waits" if count == 1 else f"{count} waiting jobs wait"
+        printing.warning(f"{jobs} for jobs that you delete: after_grace later they are dead")
     if not selection.go_on(choice, chosen, what="delete", ask_always=True):
         return
 
@@ -172,11 +175,12 @@ def hold(chosen: Chosen) -> None:
 @release_app.command()
 @chooses("All held jobs.", of=(PENDING,), held=True)
 def release(chosen: Chosen) -> None:
-    """Release held jobs.
+    """Release held jobs, and jobs that wait for others.
 
     Example: queuectl release job1
 
-    They take their old place in the queue.
+    Held jobs take their old place in the queue. If the job waits for another job (--after), or is dead because of one,
+    it starts without that job. Filters select held jobs only.
     """
     _hold_or_release(chosen, hold=False)
 

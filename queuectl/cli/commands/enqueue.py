@@ -92,6 +92,9 @@ class Overrides(NamedTuple):
     snooze_on: list[int]
     snooze_max: str | None
     expires: str | None
+    after: list[str]
+    after_end: list[str]
+    after_dead: list[str]
 
 
 class EnqueueCommand(TyperCommand):
@@ -196,6 +199,18 @@ def enqueue(
         str | None,
         typer.Option(metavar="TIME", help="Do not start later than this: a time from now such as 2h, or as for --at."),
     ] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Start when this job has succeeded (repeatable).")
+    ] = None,
+    after_end: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Start when this job has ended, in either way (repeatable).")
+    ] = None,
+    after_dead: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Start when this job is dead (repeatable).")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Wait also for jobs that the spool does not have yet.")
+    ] = False,
 ) -> None:
     """Add jobs to the queue.
 
@@ -208,10 +223,13 @@ def enqueue(
       queuectl enqueue job.json
       queuectl enqueue '{"id": "job1", "command": "sleep 2"}'
       other-program | queuectl enqueue -
+      queuectl enqueue --after "$(queuectl enqueue -- fetch.sh)" -- report.sh
 
     Everything after -- is the program and its arguments. It starts exactly as typed, without a shell; --command uses
     the shell. Both run in the current folder, unless --cwd names another one. JSON without "cwd" runs in the folder
     where you started the workers.
+
+    With --after the job waits for another job. If that job fails, this one is dead, too; retry brings both back.
 
     A file or standard input contains one object, an array, or one object per line. Options override the same keys in
     JSON. In a pipe, the command prints only the ids, one per line.
@@ -244,6 +262,9 @@ def enqueue(
         snooze_on=snooze_on or [],
         snooze_max=snooze_max,
         expires=expires,
+        after=after or [],
+        after_end=after_end or [],
+        after_dead=after_dead or [],
     )
     if stdin and words == ["-"]:
         raise WrongUsageError("the jobs and --stdin cannot both come from standard input", hint="use --stdin-file")
@@ -254,22 +275,23 @@ def enqueue(
         _check(typed)
         documents = [_apply(document, typed) for document in documents]
     spool = context.open_spool()
-    ids = _put_in(spool, documents)
+    ids = _put_in(spool, documents, allow_missing=allow_missing)
     _warn(spool, documents)
     _tell(ids)
     if not spool.folder.has_pool_traces():
         printing.message(printing.NO_WORKERS)
 
 
-def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
+def _put_in(spool: "Spool", documents: list[dict[str, Any]], *, allow_missing: bool) -> list[str]:
     """Enqueue all jobs; show the progress if they are very many."""
     if len(documents) <= _TELL_FROM:
-        return spool.enqueue_documents(documents)
+        return spool.enqueue_documents(documents, allow_missing=allow_missing)
     from queuectl.cli.terminal.progress import Progress
 
     with Progress() as progress:
         return spool.enqueue_documents(
             documents,
+            allow_missing=allow_missing,
             told=lambda what, number: progress.tell(lambda: f"{what} {number} of {len(documents)} jobs"),
         )
 
@@ -337,6 +359,8 @@ def _typed(given: Overrides) -> dict[str, Any]:
         made["run_at"] = sources.instant(given.at)
     if given.expires is not None:
         made |= sources.latest(given.expires)
+    if parents := sources.parents(given.after, given.after_end, given.after_dead):
+        made["after"] = parents
     if given.cwd is not None:
         made["cwd"] = os.path.abspath(given.cwd)
         if not os.path.isdir(made["cwd"]):

@@ -8,7 +8,8 @@ from queuectl.errors import InvalidJobError, InvalidSettingsError
 from queuectl.model import job, names, record, settings
 from queuectl.model.job import RetryDefaults
 from queuectl.model.queues import Place, Queue, place
-from queuectl.model.run_queue import RunQueue, in_order
+from queuectl.model.run_order import in_order
+from queuectl.model.run_queue import RunQueue
 from queuectl.spool import settings_file
 from tests.helpers import NOON_AT
 

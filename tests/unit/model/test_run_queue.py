@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from queuectl.model import names, order, run_queue
+from queuectl.model import names, order, run_order
 from queuectl.model.run_queue import RunQueue
 from tests.helpers import NOON_AT
 
@@ -47,14 +47,14 @@ def test_names_of_every_kind_go_by_their_instants() -> None:
     unowned = [name for name in in_order if "anna" not in name]
     for queue in (listed, heard):
         assert [name for name in _drain(queue) if "anna" not in name] == unowned
-    assert list(run_queue.in_order(unowned, NOON_AT)) == unowned
+    assert list(run_order.in_order(unowned, NOON_AT)) == unowned
 
 
 def test_two_names_of_one_instant_go_by_name() -> None:
     """Also where one of them begins with a generated id."""
     generated = "20270115-080000-000000-7f3k.json"
     same = ["1,in=20270115T080000.000000Z.json", generated, "a,in=20270115T080000.000000Z.json"]
-    assert list(run_queue.in_order(reversed(same), NOON_AT)) == same
+    assert list(run_order.in_order(reversed(same), NOON_AT)) == same
 
 
 def test_many_names_that_came_late_are_merged() -> None:

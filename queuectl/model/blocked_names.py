@@ -1,0 +1,130 @@
+"""Keeps the names of blocked jobs by the parent that each waits for. Computes only; part of the run queue.
+
+Each blocked job names one parent, so jobs that wait for each other are a cycle of names (`cycles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from queuectl.model import names
+
+
+class BlockedNames:
+    """The names of blocked jobs that a pool knows."""
+
+    def __init__(self) -> None:
+        self._parent_of: dict[str, str] = {}
+        self._pointer: dict[str, str] = {}  # the same by ids
+        self._children: dict[str, list[str]] = {}  # may have names that are gone
+        self._fresh: dict[str, None] = {}
+        self._has_new = False
+
+    def __len__(self) -> int:
+        return len(self._parent_of)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parent_of
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parent_of)
+
+    def add(self, name: str, parent: str) -> None:
+        """Add a name that waits for a parent."""
+        self._parent_of[name] = parent
+        self._pointer[_stem(name)] = parent
+        line = self._children.get(parent)
+        if line is None:
+            self._children[parent] = [name]
+        else:
+            line.append(name)
+        self._fresh[parent] = None
+        self._has_new = True
+
+    def discard(self, name: str) -> None:
+        """Remove a name, if it is here."""
+        parent = self._parent_of.get(name)
+        if parent is None:
+            return
+        self._drop(name)
+        if not self.of(parent):
+            del self._children[parent]
+
+    def _drop(self, name: str) -> None:
+        parent = self._parent_of.pop(name)
+        if self._pointer.get(_stem(name)) == parent:
+            del self._pointer[_stem(name)]
+
+    def keep(self, listed: Iterable[str]) -> list[str]:
+        """Remove the names that a listing does not have, and return them."""
+        gone = list(self._parent_of.keys() - set(listed)) if self._parent_of else []
+        for name in gone:
+            self._drop(name)
+        if gone:
+            self._children = {parent: left for parent in self._children if (left := self.of(parent))}
+        return gone
+
+    def of(self, parent: str) -> list[str]:
+        """Return the names that wait for a parent."""
+        return [name for name in self._children.get(parent, ()) if self._parent_of.get(name) == parent]
+
+    def pop(self, parent: str) -> list[str]:
+        """Remove the names that wait for a parent, and return them."""
+        found = list(dict.fromkeys(self.of(parent)))
+        self._children.pop(parent, None)
+        self._fresh.pop(parent, None)
+        for name in found:
+            self._drop(name)
+        return found
+
+    @property
+    def parents(self) -> list[str]:
+        """The parents that names wait for."""
+        return list(self._children)
+
+    def take_fresh(self, at_most: int) -> list[str]:
+        """Return parents of names that were added since, each once."""
+        taken = [parent for parent, _ in zip(self._fresh, range(at_most), strict=False)]
+        for parent in taken:
+            del self._fresh[parent]
+        return [parent for parent in taken if parent in self._children]
+
+    @property
+    def has_fresh(self) -> bool:
+        """Whether `take_fresh` has something to return."""
+        return bool(self._fresh)
+
+    @property
+    def roots(self) -> list[str]:
+        """The parents that are not blocked themselves."""
+        return [parent for parent in self._children if parent not in self._pointer]
+
+    def waits_for(self, job_id: str) -> str:
+        """Return the parent that a blocked job waits for, "" if the job is not blocked."""
+        return self._pointer.get(job_id, "")
+
+    def cycles(self) -> list[list[str]]:
+        """Return the ids of the jobs of each cycle, each before the one that it waits for; [] if no name is new."""
+        if not self._has_new:
+            return []
+        self._has_new = False
+        pointer = self._pointer
+        done: set[str] = set()
+        found: list[list[str]] = []
+        for start in pointer:
+            path: list[str] = []
+            on_path: set[str] = set()
+            here = start
+            while here in pointer and here not in done:
+                if here in on_path:
+                    found.append(path[path.index(here) :])
+                    break
+                path.append(here)
+                on_path.add(here)
+                here = pointer[here]
+            done |= on_path
+        return found
+
+
+def _stem(name: str) -> str:
+    return name.partition(names.AFTER)[0]

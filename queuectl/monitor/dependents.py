@@ -1,0 +1,23 @@
+"""Say which waiting jobs wait for others, and what those others wait for, by the names of files. Only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from queuectl.model import names
+from queuectl.spool.folder import SpoolDir
+
+
+def waiting_for(spool: SpoolDir, job_ids: Iterable[str]) -> list[str]:
+    """Return the names of the blocked jobs that wait for one of these jobs now: one listing of pending/."""
+    wanted = set(job_ids)
+    return [name for name, parent in blocked(spool.waiting_names()).items() if parent in wanted] if wanted else []
+
+
+def blocked(waiting: Iterable[str]) -> dict[str, str]:
+    """Return the parent of each blocked job in a listing, by the name of its file."""
+    found = {}
+    for name in waiting:
+        if names.AFTER in name and (parts := names.parse(name)) is not None and parts.after:
+            found[name] = parts.after
+    return found
