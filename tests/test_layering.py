@@ -324,6 +324,7 @@ OTHER_WORDS = frozenset(
         ("model.parents", "done"),  # a condition
         ("monitor.facts", "blocked"),
         ("monitor.metrics", "blocked"),
+        ("monitor.page_facts", "blocked"),
         ("spool.pools", "released"),
     }
 )

@@ -31,11 +31,19 @@ def row(job: Job, now_at: float) -> tuple[str, ...]:
         job.id,
         CANCELLED if job.cancelled else job.state,
         f"{job.attempts}/{job.max_retries + 1}",
-        "held" if printing.is_terminal() and is_held(job) else printing.ago(when(job), now_at),
+        _when_text(job, now_at),
         ",".join(job.tags),
         command,
         "" if job.state == DONE else job.error,
     )
+
+
+def _when_text(job: Job, now_at: float) -> str:
+    if printing.is_terminal() and is_held(job):
+        return "held"
+    if printing.is_terminal() and job.waits_for:
+        return f"after {job.waits_for}"
+    return printing.ago(when(job), now_at)
 
 
 JobId = Annotated[
@@ -90,6 +98,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "enqueued_at": text(job.enqueued_at),
         "due_at": text(job.due_at),
         "held": is_held(job),
+        "waits_for": job.waits_for,
         "worker": job.worker,
         "error": job.error,
         "path": job.path,

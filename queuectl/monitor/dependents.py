@@ -15,9 +15,9 @@ def waiting_for(spool: SpoolDir, job_ids: Iterable[str]) -> list[str]:
 
 
 def blocked(waiting: Iterable[str]) -> dict[str, str]:
-    """Return the parent of each blocked job in a listing, by the name of its file."""
+    """Return the parent of each blocked job in a listing, by the name of its file. Held jobs are left out."""
     found = {}
     for name in waiting:
-        if names.AFTER in name and (parts := names.parse(name)) is not None and parts.after:
+        if names.AFTER in name and not names.is_held(name) and (parts := names.parse(name)) is not None and parts.after:
             found[name] = parts.after
     return found

@@ -54,6 +54,7 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
             "held": found.held,
             "paused": found.stopped,
             "blocked": found.blocked,
+            "incomplete": found.incomplete,
             "next_due_at": _text(found.next_due_at),
             "last_due_at": _text(found.last_due_at),
             "soon": _rows(found.dues),

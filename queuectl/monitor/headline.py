@@ -105,7 +105,9 @@ def _waiting(found: Snapshot) -> list[str]:
     if found.held:
         parts.append(f"{found.held} held")
     if found.blocked:
-        parts.append(f"{found.blocked} {_word(found.blocked, 'file')} incomplete")
+        parts.append(f"{found.blocked} {_word(found.blocked, 'waits', 'wait')} for other jobs")
+    if found.incomplete:
+        parts.append(f"{found.incomplete} {_word(found.incomplete, 'file')} incomplete")
     if not parts and found.pools and found.paused is None:
         return ["nothing is waiting"]
     return parts

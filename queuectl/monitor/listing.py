@@ -14,7 +14,7 @@ from typing import NamedTuple
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
 from queuectl.model.queues import Queues
-from queuectl.monitor import arriving, order
+from queuectl.monitor import arriving, dependents, order
 from queuectl.monitor.groups import OwnersOfNames
 from queuectl.monitor.queues import Waits
 from queuectl.monitor.steps import Steps
@@ -97,6 +97,8 @@ class Waiting(NamedTuple):
     """How many jobs each owner has, by their names."""
     queues: Waits
     """How many jobs each queue has, by their names."""
+    blocked: int = 0
+    """How many jobs wait for another job."""
 
 
 class _Others:
@@ -156,7 +158,7 @@ def scan_waiting(
 ) -> Steps[Waiting]:
     """Go through pending/; the first `next_rows` that run next are found. Raises OSError."""
     usual = UsualNames(now_at, rows=next_rows, dues=scope.rows)
-    count = ready = later = held = 0
+    count = ready = later = held = blocked = 0
     first: list[tuple[float, str]] = []
     last_due_at: float | None = None
     oldest_key = ""
@@ -174,6 +176,9 @@ def scan_waiting(
         usual.add_generated(generated)
         rest, dropped = usual.take_out(rest)
         found = others.take_out(rest)
+        if waits_for := dependents.blocked(found):
+            count, blocked = count + len(waits_for), blocked + len(waits_for)
+            found = [name for name in found if name not in waits_for]
         could_run, dues = order.split_by_time(found, now_at)
         if held_here := len(found) - len(could_run) - len(dues):
             held += held_here
@@ -218,6 +223,7 @@ def scan_waiting(
         drops=judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest)),
         owners=owners.jobs(),
         queues=waits,
+        blocked=blocked,
     )
 
 

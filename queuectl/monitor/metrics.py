@@ -37,7 +37,7 @@ class _Figures(Collector):
         yield _gauge("queuectl_cancelled_jobs", "Cancelled jobs among those in dlq.", found.cancelled)
         yield _by(
             "queuectl_waiting_jobs",
-            "Waiting jobs: they could run now, wait for their time, are paused, held, or not whole yet.",
+            "Waiting jobs: they could run now, wait for their time, are paused, held, blocked, or not whole yet.",
             "when",
             {
                 "now": found.ready,
@@ -45,6 +45,7 @@ class _Figures(Collector):
                 "paused": found.stopped,
                 "held": found.held,
                 "blocked": found.blocked,
+                "incomplete": found.incomplete,
             },
         )
         yield _gauge(

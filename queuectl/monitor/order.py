@@ -10,6 +10,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import names, order, run_order
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.times import instant
+from queuectl.monitor import dependents
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 
@@ -20,13 +21,13 @@ STAT_AT_MOST = 20_000
 def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], list[tuple[float, str]]]:
     """Return the names in pending/ that could run now, and those that are due later with their instant (in no order).
 
-    Held jobs are in neither.
+    Held jobs, and jobs that wait for another one, are in neither.
     """
     ready: list[str] = []
     later: list[tuple[float, str]] = []
     for name in waiting:
         parts = names.parse(name) if "," in name else None
-        if names.is_held(name):
+        if names.is_held(name) or (parts is not None and parts.after):
             continue
         if parts is not None and parts.due_at is not None and parts.due_at > now_at:
             later.append((parts.due_at, name))
@@ -36,7 +37,8 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 
 
 def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
-    """Return names in pending/ in the order of runs: jobs that could run now, jobs that are due later, and held jobs.
+    """Return names in pending/ in the order of runs: jobs that could run now, jobs that are due later, jobs that wait
+    for another one, and held jobs.
 
     `full` are the full names of drops (see `full_names`): they go where a pool puts them once it has judged them. At
     equal priority owners take turns; only a pool knows who has the first turn.
@@ -45,7 +47,8 @@ def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] 
     waiting = [full.get(name, name) if full else name for name in waiting]
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
-    in_order = [*run_order.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
+    blocked = sorted(dependents.blocked(waiting))
+    in_order = [*run_order.in_order(ready, now_at), *(name for _, name in sorted(later)), *blocked, *held]
     return [plain.get(name, name) for name in in_order] if plain else in_order
 
 

@@ -183,7 +183,7 @@ def stats_of(found: Snapshot) -> tuple[Stat, ...]:
     """Return the figures at the top. Each part of the small print is there only if it says something."""
     counts = found.counts
     waiting = [("oldest", found.oldest_since), *_some(found.later, "later"), *_some(found.held, "held")]
-    waiting += _some(found.blocked, "incomplete")
+    waiting += [*_some(found.blocked, "blocked"), *_some(found.incomplete, "incomplete")]
     ended_at = None if found.ended_pool is None else found.ended_pool.at
     none = ("no workers", None) if ended_at is None else ("no workers for", ended_at)
     running = [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.model import exit_status, history, record
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, ENDINGS, EXPIRED, PENDING, REJECTED
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, ENDINGS, EXPIRED, PENDING, REJECTED, UNMET
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir
@@ -81,7 +81,7 @@ def why_dead(item: record.Record) -> str:
         return f"somebody moved it to {DLQ}/"
     if last.event == CANCELLED:
         return history.cancelled_text(last.reason)
-    if last.event == EXPIRED:
+    if last.event in (EXPIRED, UNMET):
         return history.describe(last)
     return exit_status.with_reason(last.exit_code, last.reason) or last.event.replace("_", " ")
 

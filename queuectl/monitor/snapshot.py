@@ -92,8 +92,10 @@ class Snapshot(NamedTuple):
     """When the pause ends automatically."""
     stopped: int = 0
     """Waiting jobs that could run now if the spool were not paused."""
-    blocked: int = 0
+    incomplete: int = 0
     """Waiting files that cannot run now: those in `arriving`."""
+    blocked: int = 0
+    """Waiting jobs that wait for another job."""
     settings_changed: bool = False
     """Whether the settings changed after a live pool started: that pool uses the old ones."""
     foreign_names: dict[str, list[str]] = {}  # noqa: RUF012

@@ -106,9 +106,9 @@ class Survey:
         coming = yield from arriving.collect(
             spool, waiting.drops, now_at, at_most_bytes=scope.opened_bytes, ask=self._why_not_whole
         )
-        blocked = {row.name for row in coming}
+        incomplete = {row.name for row in coming}
         could_run = max(0, waiting.ready - len(coming))
-        oldest_since, oldest_id = yield from details.oldest([name for name in waiting.oldest if name not in blocked])
+        oldest_since, oldest_id = yield from details.oldest([name for name in waiting.oldest if name not in incomplete])
         pools = live.rows(spool, now_at)
         known = load.read(spool)
         yield
@@ -118,7 +118,7 @@ class Survey:
         runs = yield from details.runs(sorted(running.kept)[: scope.runs], usual.get, some_pool_lives=bool(pools))
         pools = live.with_use(pools, runs)
         dues = (yield from details.dues(waiting.first)) if self._is_full else ()
-        nexts = yield from self._nexts(waiting, blocked, now_at)
+        nexts = yield from self._nexts(waiting, incomplete, now_at)
         held_jobs = yield from details.held(waiting.held_names if self._is_full else [], now_at)
         refusals = (yield from details.refusals(refused.kept)) if self._is_full else ()
         details.end()
@@ -142,7 +142,8 @@ class Survey:
             counts=counts,
             ready=could_run if paused is None else 0,
             stopped=0 if paused is None else could_run,
-            blocked=len(coming),
+            incomplete=len(coming),
+            blocked=waiting.blocked,
             settings_changed=live.settings_changed(spool, pools),
             later=waiting.later,
             held=waiting.held,
@@ -198,9 +199,9 @@ class Survey:
     def _why_not_whole(self, name: str, sig: files.FileSig) -> str:
         return self._details.remembered("arriving", name, sig, arriving.why_not_whole, self._spool, name, sig)
 
-    def _nexts(self, waiting: Waiting, blocked: set[str], now_at: float) -> Steps[tuple[NextRow, ...]]:
-        """Return the rows of what runs next, without the files that are not whole (`blocked`)."""
-        listed, untold = ([name for name in some if name not in blocked] for some in (waiting.nexts, waiting.untold))
+    def _nexts(self, waiting: Waiting, incomplete: set[str], now_at: float) -> Steps[tuple[NextRow, ...]]:
+        """Return the rows of what runs next, without the files that are not whole (`incomplete`)."""
+        listed, untold = ([name for name in some if name not in incomplete] for some in (waiting.nexts, waiting.untold))
         if untold:
             listed = yield from self._with_drops(listed, untold, now_at)
         return (yield from self._details.nexts(listed, now_at))

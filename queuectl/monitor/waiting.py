@@ -8,7 +8,7 @@ from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.model import document, expiry, history, names, times
 from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
-from queuectl.monitor import gated, live, on_nodes, order
+from queuectl.monitor import family, gated, live, on_nodes, order
 from queuectl.monitor.gated import Reason
 from queuectl.spool import full_names, lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
@@ -41,6 +41,8 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         made.append(Reason("no_workers", "no workers are running", "queuectl worker start"))
     if names.is_held(found.name):
         return [*made, Reason("held", "it is held", f"queuectl release {_stem(found.name)}")]
+    if (own_parts := names.parse(found.name)) is not None and own_parts.after:
+        return [*made, family.blocked(session, found, own_parts, now_at, reasons)]
     own = _arriving(session, found) or _due(session, found, now_at)
     if own is not None:
         return [*made, own]
@@ -49,6 +51,8 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     waiting = session.spool.waiting_names()
     full = full_names.read_all(session.spool, waiting, now_at)
     if (parts := names.parse(full.get(found.name, found.name))) is not None:
+        if parts.after:
+            return [*made, family.blocked(session, found, parts, now_at, reasons)]
         made += gated.reasons(session, parts)
     before = order.in_run_order(waiting, now_at, full)
     before = before[: before.index(found.name)] if found.name in before else []

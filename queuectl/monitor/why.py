@@ -8,7 +8,7 @@ from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobErro
 from queuectl.inbox.state import read_all
 from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
-from queuectl.monitor import live, rejected, waiting
+from queuectl.monitor import family, live, rejected, waiting
 from queuectl.monitor.gated import Reason
 from queuectl.monitor.results import refused, why_dead
 from queuectl.spool import batch, lookup
@@ -135,7 +135,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         return [Reason(DONE, f"it succeeded{ago}", again)]
     if item.standing().is_cancelled:
         return [Reason(CANCELLED, f"it was {why_dead(item)}", again)]
-    return [Reason("dead", f"it is dead: {why_dead(item)}", again)]
+    return [family.unmet(session, item) or Reason("dead", f"it is dead: {why_dead(item)}", again)]
 
 
 # -------------------------------------------------------------------------------------------------- running, rejected

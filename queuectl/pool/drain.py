@@ -36,7 +36,7 @@ class Drain:
         *,
         busy: list[Callable[[], bool]],
         on_end: Callable[[], None],
-        look_at_parents: Callable[[], bool],
+        look_at_parents: Callable[[], bool] = lambda: False,
     ) -> None:
         self._core = core
         self._spool = core.session.spool
@@ -104,5 +104,5 @@ class Drain:
                 "1 job stays blocked: its parent is" if count == 1 else f"{count} jobs stay blocked: their parents are"
             )
             text = f"{jobs} held or not in the spool; to see why: queuectl why ID"
-            self._core.notify(Notice(WARNING, "blocked_left", text))
+            self._core.notify(Notice(WARNING, "waiting", text))
         return True

@@ -136,4 +136,4 @@ class MissingParents:
         count = len(self._blocked.of(parent))
         jobs = "a job waits" if count == 1 else f"{count} jobs wait"
         text = f"{jobs} for {parent}, which is not in the spool"
-        self._core.notify(Notice(WARNING, "missing_parent", text))
+        self._core.notify(Notice(WARNING, "orphan", text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ class Job(NamedTuple):
     """The producer's own data, unchanged; {} if there is none."""
     cancelled: bool = False
     """True for a job in dlq/ that somebody cancelled: it did not fail."""
+    waits_for: str = ""
+    """The id of the job that a waiting job waits for, by its name (key `after`); "" for none."""
 
 
 class Counts(NamedTuple):
@@ -292,4 +295,11 @@ def _job(item: record.Record, state: str, path: str, written: dict[str, Any], hi
         history=history,
         meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
         cancelled=state == DLQ and standing.is_cancelled,
+        waits_for=_parent(path) if state == PENDING else "",
     )
+
+
+def _parent(path: str) -> str:
+    """Return the parent in the name of a waiting file."""
+    parts = names.parse(os.path.basename(path)) if names.AFTER in path else None
+    return "" if parts is None else parts.after

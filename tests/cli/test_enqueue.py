@@ -392,7 +392,9 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
         "2999-01-01T00:00:00Z",
     ]
     other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", *later, "--", "true"))
-    third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--expires", "2h", "--", "true"))
+    after = ["--after", "x", "--after-end", "y", "--after-dead", "z", "--allow-missing"]
+    third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--expires", "2h", *after, "--", "true"))
+    assert third["after"] == ["x", {"id": "y", "when": "ended"}, {"id": "z", "when": "dead"}]
     assert other["retry_exit_codes"] == [75]
     assert set(job.KNOWN_KEYS) - {*made, *other, *third, "delay"} == set(), "a key has no option"
 

@@ -226,7 +226,7 @@ def test_status_counts_nothing_as_runnable_that_cannot_run(queuectl: Commands, s
     others = 3 if hasattr(os, "mkfifo") else 2  # the folder is no file at all
     for find in (lambda: queuectl("status", "--json").json, lambda: _surveyed(spool)):
         waiting = find()["waiting"]
-        kinds = ("ready", "later", "held", "paused", "blocked")
+        kinds = ("ready", "later", "held", "paused", "incomplete")
         assert [waiting[kind] for kind in kinds] == [1, 1, 1, 0, others]
         assert waiting["oldest"]["id"] == "fine"
     assert "1 ready to run" in queuectl("status").out

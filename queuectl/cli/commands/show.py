@@ -16,18 +16,23 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, times
 from queuectl.model.lifecycle import (
     ABANDONED,
+    BLOCKED,
     CANCELLED,
     DLQ,
     DONE,
     ENQUEUED,
     FOLDED,
+    MISSING,
     PENDING,
     RELEASED,
     REQUEUED,
     RUNNING,
+    SKIPPED,
     SNOOZED,
     STARTED,
     TIMED_OUT,
+    UNBLOCKED,
+    UNMET,
     WARNING,
 )
 from queuectl.model.text import command_text
@@ -187,11 +192,24 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"{_folded(event)}: the summary of a long history"
     if kind == WARNING:
         return f"warning: {event.get('text', '')}"
+    if kind in _OF_PARENTS:
+        why = f": {event['reason']}" if event.get("reason") else ""
+        return f"{_OF_PARENTS[kind].format(parent=event.get('after', '?'))}{why}{_to(event)}"
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
     if kind == CANCELLED:
         return f"{run} was {history.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
     return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_gave(event)}{_to(event)}{_others(event)}"
+
+
+# What events about parents say.
+_OF_PARENTS = {
+    BLOCKED: "waits for {parent} now",
+    MISSING: "its parent {parent} is not in the spool",
+    UNBLOCKED: "need not wait for its parents any more",
+    UNMET: "is dead without having run",
+    SKIPPED: "is over without having run",
+}
 
 
 def _folded(event: dict[str, Any]) -> str:

@@ -152,7 +152,10 @@ def _waiting(found: Snapshot) -> str:
     if found.held:
         parts.append(f"{found.held} held: queuectl release")
     if found.blocked:
-        parts.append(f"{found.blocked} incomplete or unreadable, see below")
+        waits = "waits for another job" if found.blocked == 1 else "wait for other jobs"
+        parts.append(f"{found.blocked} {waits}: queuectl why ID")
+    if found.incomplete:
+        parts.append(f"{found.incomplete} incomplete or unreadable, see below")
     return "; ".join(parts)
 
 

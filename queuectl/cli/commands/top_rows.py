@@ -171,7 +171,12 @@ def _title(state: str, found: Snapshot) -> str:
     if state == PENDING:
         apart = ", ".join(
             f"{count} {kind}"
-            for kind, count in (("later", found.later), ("held", found.held), ("incomplete", found.blocked))
+            for kind, count in (
+                ("later", found.later),
+                ("held", found.held),
+                ("blocked", found.blocked),
+                ("incomplete", found.incomplete),
+            )
             if count
         )
         return f"Waiting {found.counts[PENDING]}" + (f" ({apart})" if apart else "")

@@ -22,7 +22,7 @@ def queue(
         "ready": 0,
         "later": 0,
         "held": 0,
-        "blocked": 0,
+        "incomplete": 0,
         "stopped": 0,
         "next_due_at": None,
         "oldest_since": None,
@@ -60,7 +60,7 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
         ({"workers": 1, "pending": 1, "ready": 1, "oldest_since": NOON_AT - 0.9}, "1 worker idle, 1 waiting"),
         ({"workers": 1, "pending": 1, "later": 1, "next_due_at": NOON_AT + 480}, "1 worker idle, 1 due in 8 min"),
         (
-            {"workers": 1, "pending": 4, "later": 2, "next_due_at": NOON_AT + 480, "held": 1, "blocked": 1},
+            {"workers": 1, "pending": 4, "later": 2, "next_due_at": NOON_AT + 480, "held": 1, "incomplete": 1},
             "1 worker idle, 2 due later, the first in 8 min, 1 held, 1 file incomplete",
         ),
         ({}, "The queue is empty and no workers are running"),

@@ -86,7 +86,7 @@ def test_a_judged_drop_that_is_written_anew_is_arriving(desk: Desk) -> None:
     write_drop(desk.spool, "x,in=20270115T080000Z.json", '{"comm')
     found = status.collect(desk.spool, now_at=NOON_AT)
     assert [row.name for row in found.arriving] == ["x,in=20270115T080000Z.json"]
-    assert (found.ready, found.blocked, found.counts[PENDING]) == (0, 1, 1)
+    assert (found.ready, found.incomplete, found.counts[PENDING]) == (0, 1, 1)
 
 
 def test_very_many_files_go_by_name() -> None:

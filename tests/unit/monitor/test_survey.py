@@ -150,7 +150,7 @@ def test_an_incomplete_file_is_not_among_what_runs_next(desk: Desk) -> None:
     for is_full, listed in ((True, ["whole"]), (False, [])):
         found = take(Survey(desk.spool, is_full=is_full, next_rows=9))
         assert [row.id for row in found.nexts] == listed
-        assert (found.ready, found.blocked, found.counts[PENDING]) == (1, 1, 2)
+        assert (found.ready, found.incomplete, found.counts[PENDING]) == (1, 1, 2)
     assert [row.name for row in take(Survey(desk.spool, is_full=True, next_rows=9)).arriving] == ["half.json"]
 
 
