@@ -303,7 +303,7 @@ class Desk:
         """Make the steps of all splits that are not over, as a pool does; how many jobs came of them."""
         made = 0
         for taken in batch.unfinished(self.spool):
-            while isinstance(declined := self.claims.splits.go_on(batch.key_of(taken)), Splitting) and declined.jobs:
+            while isinstance(declined := self.claims.splits.go_on(batch.key_of(taken)), Splitting) and declined.is_step:
                 pass
             made += declined.jobs if isinstance(declined, Splitting | Split) else 0
         return made

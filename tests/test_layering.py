@@ -321,7 +321,7 @@ OTHER_WORDS = frozenset(
     {
         ("jobs.hold", "released"),
         ("model.notice", "warning"),
-        ("model.parents", "done"),  # a condition
+        ("model.spec", "done"),  # a condition
         ("monitor.facts", "blocked"),
         ("monitor.metrics", "blocked"),
         ("monitor.page_facts", "blocked"),

@@ -2,7 +2,8 @@
 
 The folder is the truth: a parent in done/ succeeded, one in dlq/ failed, and anywhere else it has not ended. Two stats
 a parent, and no record of a parent is read. The list is walked from the parent that the job waits for to the front; the
-parents behind that one are met, and are not asked again.
+parents behind that one are met, and are not asked again. A job of the same file that the job waits for with `*` counts
+as done if it is in no folder: somebody deleted it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.model import parents
-from queuectl.model.lifecycle import DLQ, DONE, SKIPPED, UNMET
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, SKIPPED, UNMET
 from queuectl.model.record import Record
 from queuectl.spool.folder import SpoolDir
+
+# More parents than this are asked by one listing of the folders: that takes less time then.
+_STATS_AT_MOST = 1000
+_GONE = "gone"
 
 
 class Waits(NamedTuple):
@@ -46,15 +51,38 @@ def look(spool: SpoolDir, item: Record) -> Waits | Over | None:
     if blocked is None:
         return None
     asked = parents.of(item.extras.after)
-    at = next(index for index, each in enumerate(asked) if each.id == blocked.pointer)
+    at = asked.find(blocked.pointer)
+    ended: dict[str, str] | None = None
+    there: set[str] | None = None
     for index in range(at, -1, -1):
         parent = asked[index]
-        state = state_of(spool, parent.id)
+        if at - index == _STATS_AT_MOST:
+            ended = _listed(spool, (DONE, DLQ))
+        state = state_of(spool, parent.id) if ended is None else ended.get(parent.id, "")
         if not state:
-            return Waits(parent.id, len(asked) - 1 - index)
-        if not parents.is_met(parent, state):
+            if not (blocked.missing_since and asked.is_member(blocked.pointer) and asked.is_member(parent.id)):
+                return Waits(parent.id, len(asked) - 1 - index)
+            # A member of a range that is nowhere counts as done. Asked once more last, because it may end meanwhile.
+            there = _waiting_or_running(spool) if there is None else there
+            state = "" if parent.id in there else state_of(spool, parent.id) or _GONE
+            if not state:
+                return Waits(parent.id, len(asked) - 1 - index)
+        if state != _GONE and not parents.is_met(parent, state):
             return _over(parent.id, state)
     return None
+
+
+def _listed(spool: SpoolDir, states: tuple[str, ...]) -> dict[str, str]:
+    """Return the state of each id in some folders: one listing each."""
+    return {name.removesuffix(".json"): state for state in states for name in spool.job_names(state)}
+
+
+def _waiting_or_running(spool: SpoolDir) -> set[str]:
+    """Return the ids in pending/ and running/. A job that moves from one to the other is seen in one of them."""
+    found: set[str] = set()
+    for state in (PENDING, RUNNING, PENDING):
+        found.update(name.partition(",")[0].removesuffix(".json") for name in spool.job_names(state))
+    return found
 
 
 def _over(parent: str, state: str) -> Over:

@@ -46,6 +46,7 @@ def refuse_missing(session: Session, asked: Iterable[str], new: set[str]) -> Non
             raise UnknownParentError(job_id)
 
 
-def ids_in(after: list[str | dict[str, str]]) -> list[str]:
-    """Return the ids in the key `after` of a record."""
-    return [each if isinstance(each, str) else each["id"] for each in after]
+def ids_in(after: list[str | dict[str, Any]]) -> list[str]:
+    """Return the ids in the key `after` of a record, without those of ranges: these are jobs of the same file."""
+    named = [each if isinstance(each, str) else each.get("id", "") for each in after]
+    return [each for each in named if each]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from queuectl.jobs import lines
-from queuectl.model import document
+from queuectl.model import document, flow
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.spool.batch import Note
 from queuectl.system import files
@@ -24,6 +24,12 @@ class Item(NamedTuple):
     line: int
     place: int
     part: tuple[int, int] | None = None
+    turn: int = 0
+    """When it is published, from 1: the documents of a flow are not in the order of the file; 0: as its place."""
+    own_id: str = ""
+    """The id of its job, if that is not made from its place."""
+    span: tuple[int, int] = (0, 0)
+    """The byte range of a line."""
 
 
 class Documents:
@@ -31,6 +37,8 @@ class Documents:
 
     def __init__(self) -> None:
         self._array: tuple[str, list[dict[str, Any] | document.Refused]] = "", []
+        self.may_be_flow = False
+        """Whether the last file that was not refused may have documents that name each other."""
 
     def forget(self) -> None:
         """Forget the last array, because its file is split."""
@@ -40,6 +48,7 @@ class Documents:
         """Return why a file holds no jobs, before the first job is made; None if it holds some."""
         if path.endswith(".jsonl"):
             looked = lines.examine(path, document.BATCH_MAX_BYTES)
+            self.may_be_flow = looked.may_be_flow
             return _too_large(document.BATCH_MAX_BYTES) if looked.content.oversize else looked.incomplete
         content = files.read(path, JOB_MAX_BYTES)
         if content.oversize:
@@ -48,7 +57,18 @@ class Documents:
         if isinstance(parsed, document.Incomplete | document.Refused):
             return parsed
         self._array = path, parsed.documents if isinstance(parsed, document.Many) else [parsed.document]
+        self.may_be_flow = any(map(flow.is_part, self._array[1]))
         return None
+
+    def at(self, path: str, fd: int, place: int, span: tuple[int, int], line: int) -> dict[str, Any] | document.Refused:
+        """Return one document again: by its place in an array, or by its bytes and its line."""
+        if path.endswith(".jsonl"):
+            form = lines.form_of(fd)
+            data = b"".join(files.read_part(fd, *span))
+            return document.line(data.decode(form.encoding), line) or document.Refused("the file has changed", "")
+        if self._array[0] != path and self.refuse(path) is not None:
+            return document.Refused("the file has changed", "")
+        return self._array[1][place - 1]
 
     def after(self, path: str, fd: int, note: Note) -> Iterator[tuple[Item | None, int, int]]:
         """Yield each document after the note (None for a blank line) with the lines and bytes read so far."""
@@ -83,7 +103,7 @@ def _item(line: lines.Line, form: lines.Form, place: int) -> Item | None:
         except UnicodeDecodeError:
             part = line.start, line.end
             found = document.Refused(f"line {line.number} is not {form.encoding} text", "save it as UTF-8")
-    return None if found is None else Item(found, line.number, place, part)
+    return None if found is None else Item(found, line.number, place, part, span=(line.start, line.end))
 
 
 def _too_large(limit: int) -> document.Refused:

@@ -54,11 +54,11 @@ class Work:
 
     def own_id(self, item: Item) -> str:
         """Return the id for a job without one, and for a refused document."""
-        return f"{self.token}-{item.place:04d}"
+        return item.own_id or f"{self.token}-{item.place:04d}"
 
     def may_be_there(self, item: Item) -> bool:
         """Whether an earlier step, whose end was never recorded, may have made this job."""
-        return item.place <= self.note.check_to
+        return (item.turn or item.place) <= self.note.check_to
 
 
 class Publisher:

@@ -64,7 +64,8 @@ class Producer:
         if "after" in taken.spec:
             from queuectl.jobs import asked_parents
 
-            self._asked.update(dict.fromkeys(asked_parents.ids_in(taken.spec["after"])))
+            if by == "enqueue":
+                self._asked.update(dict.fromkeys(asked_parents.ids_in(taken.spec["after"])))
             parent = asked_parents.place(self._session, {"id": job_id, **taken.spec}, events, now_at)
         data = record.frame({"id": job_id, **taken.spec}, events)
         if len(data) > JOB_MAX_BYTES:

@@ -12,7 +12,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.flows.dependencies import Over
 from queuectl.jobs import blocking, ending
 from queuectl.jobs.verdict import Dead
-from queuectl.model import history, names, record, times
+from queuectl.model import history, names, parents, record, times
 from queuectl.model.lifecycle import MISSING, PENDING, UNMET
 from queuectl.spool.folder import Stored
 from queuectl.spool.layout import Located
@@ -37,7 +37,7 @@ class Hopeless:
         """Put on record that the parent of pending/`name` is in no folder, and return since when it is on record.
 
         `again`: it was there in between, so an earlier note does not count. Return None if the job cannot be changed
-        now.
+        now, and Unsure also for a member of a range, which counts as done when it is nowhere.
 
         Raises:
             OSError: a problem of the machine, or of this file.
@@ -51,13 +51,16 @@ class Hopeless:
                 return stored
             now_at = self._session.clock.now()
             known = stored.record.blocked
+            is_member = parents.of(stored.record.extras.after).is_member(parent)
             if known is not None and known.missing_since and not again:
+                if is_member:
+                    return Unsure()
                 since_at = times.instant(known.missing_since)
                 return now_at if since_at is None else since_at
             events = [history.event(MISSING, now_at, after=parent)]
             tail = record.append(len(stored.data), events, empty=not stored.record.history)
             disk.append(self._spool.path(PENDING, name), tail, sync=self._session.syncs_all)
-            return now_at
+            return Unsure() if is_member else now_at
         except (FileNotFoundError, BlockingIOError):
             return None
         finally:

@@ -100,7 +100,7 @@ class Judge:
         is_batch = names.is_batch(name)
         try:
             if is_batch:
-                content, incomplete = lines.examine(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
+                content, incomplete, _ = lines.examine(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
             else:
                 content = self._spool.read_document(path, patience_s=sharing.GLANCE_S)
         except FileNotFoundError:

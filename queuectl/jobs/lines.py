@@ -17,6 +17,8 @@ from queuectl.system import files, sharing
 
 _CHUNK = 256 * 1024
 _MARK_BYTES = 4
+# The keys by which the jobs of a file name each other, the longest first.
+_FLOW_KEYS = ('"after"', '"ref"')
 
 
 class Form(NamedTuple):
@@ -43,6 +45,8 @@ class Examined(NamedTuple):
 
     content: files.Content
     incomplete: document.Incomplete | None
+    may_be_flow: bool = False
+    """Whether the text has a key by which jobs name each other, or something that looks like one."""
 
 
 def examine(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> Examined:
@@ -54,17 +58,18 @@ def examine(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DE
     fd = files.open_to_read(path, patience_s=patience_s)
     try:
         content = files.facts(fd, max_bytes)
-        return Examined(content, None if content.oversize else _judge(fd))
+        return Examined(content, None) if content.oversize else _judge(fd, content)
     finally:
         os.close(fd)
 
 
-def _judge(fd: int) -> document.Incomplete | None:
-    """Return why a text is not whole: undecodable bytes, a truncated last line, or no content; None if it is whole."""
+def _judge(fd: int, content: files.Content) -> Examined:
+    """Read a text to its end: whether it is whole, and whether it may be a flow."""
     form = form_of(fd)
     decoder = codecs.getincrementaldecoder(form.encoding)()
     os.lseek(fd, form.mark, os.SEEK_SET)
     offset, number, last, is_blank, is_over = form.mark, 1, "", True, False
+    may_be_flow, seam = False, ""
     while not is_over:
         chunk = os.read(fd, _CHUNK)
         is_over = not chunk
@@ -73,19 +78,23 @@ def _judge(fd: int) -> document.Incomplete | None:
             text = decoder.decode(chunk, is_over)
         except UnicodeDecodeError as error:
             place = offset - form.mark - before + error.start
-            return document.Incomplete(f"it is not {error.encoding} text from byte {place} on", "save it as UTF-8")
+            why = f"it is not {error.encoding} text from byte {place} on"
+            return Examined(content, document.Incomplete(why, "save it as UTF-8"))
         offset += len(chunk)
         is_blank = is_blank and not text.strip(document.BLANK + "\n")
         number += text.count("\n")
+        may_be_flow = may_be_flow or any(key in text or key in seam + text[: len(key)] for key in _FLOW_KEYS)
+        seam = text[-len(_FLOW_KEYS[0]) :]
         _, feed, rest = text.rpartition("\n")
         last = rest if feed else last + text
         if len(last) > JOB_MAX_BYTES:
             last = last[: JOB_MAX_BYTES + 1]  # too long for a job, whole or not
+    incomplete = None
     if is_blank:
-        return document.Incomplete("it is empty")
-    if len(last) <= JOB_MAX_BYTES and not document.is_whole_line(last):
-        return document.torn_line(number)
-    return None
+        incomplete = document.Incomplete("it is empty")
+    elif len(last) <= JOB_MAX_BYTES and not document.is_whole_line(last):
+        incomplete = document.torn_line(number)
+    return Examined(content, incomplete, may_be_flow)
 
 
 def form_of(fd: int) -> Form:

@@ -92,5 +92,5 @@ class Splits:
         if step.kept:
             return Rejected(step.kept, step.why)
         if not step.note.is_over:
-            return Splitting(key, step.note.made, step.names)
+            return Splitting(key, step.note.made, step.names, is_step=True)
         return Split(step.note.file, step.note.made, step.names, batch.refused_text(step.note))

@@ -8,15 +8,18 @@ them without getting to write the note (P1). `batch_documents` reads the documen
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from queuectl.jobs import reject
-from queuectl.jobs.batch_documents import Documents
+from queuectl.jobs import flow_split, reject
+from queuectl.jobs.batch_documents import Documents, Item
 from queuectl.jobs.batch_step import Publisher, Work
-from queuectl.model import names, times
+from queuectl.jobs.flow_split import FlowSplit
+from queuectl.model import flow, names, times
+from queuectl.model.document import Refused
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool import batch, trust
 from queuectl.spool.batch import Note
@@ -53,6 +56,7 @@ class Splitter:
         self._spool, self._settings, self._clock, self._rng = session
         self._publisher = Publisher(session, roster)
         self._documents = Documents()
+        self._flows = FlowSplit(session, roster, self._documents)
         # Not from `rng`: two processes with the same seed must not take each other's steps for their own.
         self._me = os.urandom(8).hex()
         self._failed: set[str] = set()
@@ -65,7 +69,7 @@ class Splitter:
             FileNotFoundError: another worker was first.
         """
         ending = ".jsonl" if names.is_batch(name) else ".json"
-        stem = job_id.replace(".", "-")[:60]
+        stem = job_id.replace(".", "-")[: flow.TOKEN_STEM_CHARS].rstrip("-_") or "jobs"
         while True:
             stamp = times.to_name(int(self._clock.now())).rstrip("Z")
             taken = f"{stem}-{stamp}-{names.new_token(self._rng)}{ending}"
@@ -96,8 +100,12 @@ class Splitter:
             note = self._resume(taken)
             if (refused := self._refused(taken, path, files.facts(fd, 0).owner, note)) is not None:
                 return refused
+            if not (note.line or note.place or note.phase) and self._documents.may_be_flow:
+                note = replace(note, phase=flow_split.LOOKING)
+            if taken in self._failed:
+                self._flows.forget(taken)
             self._failed.add(taken)
-            step = Step(note) if note.is_over else self._advance(taken, Work(taken, fd, note))
+            step = Step(note) if note.is_over else self._advance(taken, path, fd, note)
             self._failed.discard(taken)
         finally:
             os.close(fd)
@@ -133,29 +141,56 @@ class Splitter:
         owners = trust.owners(self._spool, self._settings)
         if owners is not None and owner not in owners:
             why, hint = trust.foreign_owner(owner)
-        elif note.line or note.place or (verdict := self._documents.refuse(path)) is None:
+        elif note.line or note.place or note.phase or (verdict := self._documents.refuse(path)) is None:
             return None
         else:
             # It was whole when it was judged and has changed since: keep it as it is, like any file that is not a job.
             why, hint = verdict.why, verdict.hint
+        return self._refuse(taken, path, note, why, hint)
+
+    def _refuse(self, taken: str, path: str, note: Note, why: str, hint: str) -> Step:
+        """Keep the whole file in rejected/, unchanged, and forget the split."""
         source = Located(PENDING, taken, path)
         kept = reject.reject(self._session, source, taken, why, hint)
+        self._flows.delete_plan(taken, note)
         disk.unlink(self._spool.split_path(batch.token_of(taken)))
         return Step(note, (), kept, why, hint)
 
     # ------------------------------------------------------------------------------------------------------- a step
 
-    def _advance(self, taken: str, work: Work) -> Step:
-        """Publish the jobs after the note, and write a new note."""
+    def _advance(self, taken: str, path: str, fd: int, note: Note) -> Step:
+        """Go through the phases of a file (see `flow_split`) as far as a step goes."""
         until_s = self._clock.monotonic() + _STEP_S
+
+        def is_late() -> bool:
+            return self._clock.monotonic() >= until_s
+
+        before = note
+        if note.phase == flow_split.LOOKING:
+            note = self._flows.look(path, fd, note, is_late)
+        if note.phase == flow_split.CHECKING and (note == before or not is_late()):
+            checked = self._flows.check(taken, path, fd, note, is_late)
+            if isinstance(checked, Refused):
+                return self._refuse(taken, path, note, checked.why, checked.hint)
+            note = checked
+        if note != before:
+            self._write(taken, note)
+        if note.phase in (flow_split.LOOKING, flow_split.CHECKING):
+            return Step(note)
+        return self._publish(taken, path, Work(taken, fd, note), is_late)
+
+    def _publish(self, taken: str, path: str, work: Work, is_late: Callable[[], bool]) -> Step:
+        """Publish the jobs after the note, and write a new note."""
         before = note = work.note
         is_over = True
-        for item, line, offset in self._documents.after(self._path(taken), work.fd, note):
+        for item, line, offset in self._items(taken, path, work):
             if item is not None:
                 self._publisher.prepare(work, item)
-            note = replace(note, line=line, offset=offset, place=note.place if item is None else item.place)
+            note = replace(
+                note, line=line, offset=offset, place=note.place if item is None else item.turn or item.place
+            )
             is_full = note.place - before.place >= STEP_LINES or offset - before.offset >= _STEP_BYTES
-            if is_full or self._clock.monotonic() >= until_s:
+            if is_full or is_late():
                 is_over = False
                 break
         self._publisher.publish(work)
@@ -169,6 +204,14 @@ class Splitter:
         self._write(taken, note)
         return Step(note, tuple(work.names))
 
+    def _items(self, taken: str, path: str, work: Work) -> Iterator[tuple[Item | None, int, int]]:
+        """Yield the documents after the note, as `Documents.after`."""
+        if work.note.phase != flow_split.FLOW:
+            yield from self._documents.after(path, work.fd, work.note)
+            return
+        for item in self._flows.items(taken, path, work.fd, work.note):
+            yield item, 0, 0
+
     def _finish(self, taken: str, note: Note) -> None:
         """Write the report on the file, and rename the file as done."""
         if note.refused:
@@ -177,6 +220,7 @@ class Splitter:
             path = self._spool.split_text_path(token)
             self._spool.replace_file(path, text, hint=token, sync=False)
         self._documents.forget()
+        self._flows.delete_plan(taken, note)
         disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
 
 

@@ -215,6 +215,8 @@ class Splitting(NamedTuple):
     key: str
     jobs: int = 0
     names: tuple[str, ...] = ()
+    is_step: bool = False
+    """A step was made; False while another worker makes one."""
 
 
 class Split(NamedTuple):

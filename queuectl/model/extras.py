@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import names, parents, times
-from queuectl.model.spec import SECONDS, Duration, PlainSpec, duration_s, tidy
+from queuectl.model import names, times
+from queuectl.model.spec import PARENTS_EXPECTED, SECONDS, Duration, ParentValue, PlainSpec, Recorded, duration_s, tidy
 
 DEFAULT_QUEUE = "default"
 """The queue of a job without the key `queue`."""
@@ -80,13 +80,20 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
             extra=SECONDS,
         ),
     ] = None
+    ref: Annotated[
+        str | None,
+        Meta(
+            description="In a file of many jobs that name each other: a name for this job, for the after of others.",
+            examples=["build"],
+        ),
+    ] = None
     after: Annotated[
-        str | dict[str, str] | list[str | dict[str, str]] | None,
+        str | dict[str, ParentValue] | list[str | dict[str, ParentValue]] | None,
         Meta(
             description="Jobs that must end before this one may start, at most 1,000: ids, or objects with `id` and "
             "`when` (done, ended or dead; default: done).",
             examples=["job1", ["job1", {"id": "job2", "when": "ended"}]],
-            extra={"takes": parents.EXPECTED},
+            extra={"takes": PARENTS_EXPECTED},
         ),
     ] = None
 
@@ -106,7 +113,7 @@ class Extras(msgspec.Struct, frozen=True):
     expires_at: str = ""
     """No attempt starts later than this instant; "": no limit."""
     expires_after: Annotated[float, Meta(gt=0, le=times.LONGEST_S)] | None = None
-    after: parents.Recorded = ()
+    after: Recorded = ()
 
 
 PLAIN = Extras()
@@ -123,6 +130,9 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
         InvalidJobError: the error names the key and its mistake.
     """
     out: dict[str, Any] = {}
+    if keys.ref is not None:
+        hint = "put the jobs into one file, or name parents by their ids"
+        raise InvalidJobError("ref: is only for jobs of one file that name each other", key="ref", hint=hint)
     if keys.queue is not None:
         if why := names.why_bad_queue(keys.queue):
             raise InvalidJobError(f"queue: {keys.queue[:60]!r} {why}", key="queue")
@@ -131,8 +141,10 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
     if keys.key is not None:
         out["key"] = keys.key
     if keys.after is not None:
+        from queuectl.model import parents  # few jobs have any
+
         out["after"] = after = parents.parse(keys.after)
-        if keys.id in [each if isinstance(each, str) else each["id"] for each in after]:
+        if keys.id in [each if isinstance(each, str) else each.get("id") for each in after]:
             raise InvalidJobError(f"after: names the job itself, {keys.id!r}", key="after", hint="remove it")
     return {**out, **_given(keys), **_later(keys), **_expiry(keys)}
 

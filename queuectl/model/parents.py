@@ -7,30 +7,65 @@ parents behind that one are met, and one name says how far a job is.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import lifecycle, names
+from queuectl.model import lifecycle, members, names, spec
 from queuectl.model.history import Event
+from queuectl.model.members import Members
+from queuectl.model.spec import Parent, ParentValue, Recorded
 
 DONE, ENDED, DEAD = lifecycle.DONE, "ended", "dead"
 """The conditions: it succeeded; it ended, in either way; it is dead or cancelled."""
 CONDITIONS = (DONE, ENDED, DEAD)
 AT_MOST = 1000
 """How many parents a job may have."""
-EXPECTED = 'an id, {"id": "ID", "when": "done"}, or a list of these'
+EXPECTED = spec.PARENTS_EXPECTED
 _HINT = 'write "after": "ID", or "after": {"id": "ID", "when": "ended"}, or a list of these'
 _SHOWN_CHARS = 120
 
 
-class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A parent, and what must have become of it."""
+class Asked(Sequence[Parent]):
+    """All parents in a record, in its order. A range of a million takes no more memory than one parent."""
 
-    id: str
-    when: Literal["done", "ended", "dead"] = "done"
+    def __init__(self, after: Recorded) -> None:
+        self._parts: list[tuple[int, Sequence[str], str]] = []
+        """Where each part begins, its ids, and its condition."""
+        size = 0
+        for each in after:
+            parent = Parent(each) if isinstance(each, str) else each
+            ids: Sequence[str] = range_of(parent) if parent.batch else (parent.id,)
+            self._parts.append((size, ids, parent.when))
+            size += len(ids)
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(self._size))]
+        at = index + self._size if index < 0 else index
+        if not 0 <= at < self._size:
+            raise IndexError(index)
+        start, ids, when = self._parts[bisect.bisect_right(self._parts, at, key=lambda part: part[0]) - 1]
+        return Parent(ids[at - start], when)  # type: ignore[arg-type]
+
+    def find(self, job_id: str) -> int:
+        """Return the index of a parent, or -1."""
+        for start, ids, _ in self._parts:
+            found = ids.find(job_id) if isinstance(ids, Members) else 0 if ids[0] == job_id else -1
+            if found >= 0:
+                return start + found
+        return -1
+
+    def is_member(self, job_id: str) -> bool:
+        """Return whether a parent is in a range: such a job counts as ended, and as done, if it is nowhere."""
+        return any(isinstance(ids, Members) and ids.find(job_id) >= 0 for _, ids, _ in self._parts)
 
 
 class Progress(NamedTuple):
@@ -42,12 +77,15 @@ class Progress(NamedTuple):
     """Since when that parent is on record as missing; "": it is not."""
 
 
-Given = str | Mapping[str, str]
-Recorded = tuple[str | Parent, ...]
-"""The key `after` of a record: an id stands for a parent that must succeed."""
+Given = str | Mapping[str, ParentValue]
 
 
-def parse(value: Given | Sequence[Given]) -> list[str | dict[str, str]]:
+def range_of(parent: Parent) -> Members:
+    """Return the ids of a range."""
+    return Members(parent.batch, parent.count, parent.left_out, parent.refs)
+
+
+def parse(value: Given | Sequence[Given]) -> list[str | dict[str, Any]]:
     """Check the key `after` of a producer and return it as a record holds it.
 
     Raises:
@@ -59,11 +97,39 @@ def parse(value: Given | Sequence[Given]) -> list[str | dict[str, str]]:
     if len(given) > AT_MOST:
         raise _mistake(f"names {len(given)} parents, and at most {AT_MOST} are possible", "put jobs in between")
     found: dict[str, Parent] = {}
+    ranges: list[Parent] = []
     for each in given:
+        if isinstance(each, Mapping) and "batch" in each:
+            ranges.append(_range(each))
+            continue
         parent = _parent(each)
         if found.setdefault(parent.id, parent) != parent:
             raise _mistake(f"names {parent.id!r} twice, with different conditions", "remove one of them")
-    return [each.id if each.when == DONE else {"id": each.id, "when": each.when} for each in found.values()]
+    for one in ranges:
+        if twice := next((job_id for job_id in found if range_of(one).find(job_id) >= 0), ""):
+            raise _mistake(f"names {twice!r} alone and in a range", "remove one of them")
+    if len({one.batch for one in ranges}) < len(ranges):
+        raise _mistake("has two ranges of one file", "remove one of them")
+    plain = [each.id if each.when == DONE else {"id": each.id, "when": each.when} for each in found.values()]
+    return [*plain, *map(_as_recorded, ranges)]
+
+
+def _as_recorded(one: Parent) -> dict[str, Any]:
+    made = {"batch": one.batch, "count": one.count, "except": list(one.left_out), "refs": list(one.refs)}
+    kept: dict[str, Any] = {key: value for key, value in made.items() if value}
+    return kept if one.when == DONE else {**kept, "when": one.when}
+
+
+def _range(given: Mapping[str, ParentValue]) -> Parent:
+    """Return a range as queuectl writes it into a record, or into a document that it makes of a flow."""
+    try:
+        one = msgspec.convert(dict(given), Parent)
+    except msgspec.ValidationError as error:
+        raise _mistake(f"has a range that queuectl does not write: {error}", _HINT) from error
+    why = "has a range with an id" if one.id else members.why_bad(one.batch, one.count, one.left_out, one.refs)
+    if why:
+        raise _mistake(why, _HINT)
+    return one
 
 
 def _parent(given: Given) -> Parent:
@@ -72,13 +138,15 @@ def _parent(given: Given) -> Parent:
     else:
         keys = dict(given)
         job_id, when = keys.pop("id", None), keys.pop("when", DONE)
-        if job_id is None:
-            raise _mistake("an object without id", _HINT)
+        if not isinstance(job_id, str):
+            raise _mistake("an object without id" if job_id is None else "id: takes a text", _HINT)
         if keys:
             raise _mistake(f"has no key {next(iter(keys))[:_SHOWN_CHARS]!r}", _HINT)
         if when not in CONDITIONS:
-            raise _mistake(f"when: {when[:_SHOWN_CHARS]!r} is none of {', '.join(CONDITIONS)}", _HINT)
+            raise _mistake(f"when: {str(when)[:_SHOWN_CHARS]!r} is none of {', '.join(CONDITIONS)}", _HINT)
         parent = msgspec.convert({"id": job_id, "when": when}, Parent)
+    if parent.id == "*":
+        raise _mistake('"*" is only for a file of many jobs', "write the ids of the jobs")
     if why := names.why_bad_id(parent.id):
         raise _mistake(f"{parent.id[:_SHOWN_CHARS]!r} {why}", "write the id of a job")
     return parent
@@ -92,12 +160,20 @@ def why_bad(after: Recorded) -> str:
     """Return the mistake in the parents of a record, which become parts of paths; "" if there is none."""
     if len(after) > AT_MOST:
         return "names too many parents"
-    return next((f"names a parent whose id {why}" for each in of(after) if (why := names.why_bad_id(each.id))), "")
+    for each in after:
+        parent = Parent(each) if isinstance(each, str) else each
+        if parent.batch:
+            why = members.why_bad(parent.batch, parent.count, parent.left_out, parent.refs)
+        else:
+            why = names.why_bad_id(parent.id) and f"names a parent whose id {names.why_bad_id(parent.id)}"
+        if why:
+            return why
+    return ""
 
 
-def of(after: Recorded) -> list[Parent]:
+def of(after: Recorded) -> Asked:
     """Return the parents in a record, in its order."""
-    return [Parent(each) if isinstance(each, str) else each for each in after]
+    return Asked(after)
 
 
 def is_met(parent: Parent, state: str) -> bool:
@@ -112,20 +188,20 @@ def progress(after: Recorded, history: Sequence[Event]) -> Progress | None:
     """
     if not after:
         return None
-    known = {parent.id for parent in of(after)}
+    asked = of(after)
     pointer, missing_since = "", ""
     for event in history:
         kind = event.event
         if kind in (lifecycle.STARTED, lifecycle.UNBLOCKED) or event.counts.get(lifecycle.STARTED):
             return None
-        if kind == lifecycle.BLOCKED and event.after in known:
+        if kind == lifecycle.BLOCKED and asked.find(event.after) >= 0:
             pointer, missing_since = event.after, ""
         elif kind == lifecycle.MISSING:
-            missing_since = event.at if event.after == (pointer or of(after)[-1].id) else ""
-    return Progress(pointer or of(after)[-1].id, missing_since)
+            missing_since = event.at if event.after == (pointer or asked[-1].id) else ""
+    return Progress(pointer or asked[-1].id, missing_since)
 
 
 def still_asked(after: Recorded, known: Progress) -> list[str]:
     """Return the ids of the parents that a job may still ask for: the one that it waits for, and those before it."""
-    ids = [each.id for each in of(after)]
-    return ids[: ids.index(known.pointer) + 1]
+    asked = of(after)
+    return [asked[index].id for index in range(asked.find(known.pointer) + 1)]

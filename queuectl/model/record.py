@@ -29,17 +29,20 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import extras, history, job, lifecycle, names, parents, sizes, times
+from queuectl.model import extras, history, job, lifecycle, names, sizes, times
 from queuectl.model.extras import Extras
 from queuectl.model.history import Event, Standing
 from queuectl.model.job import FORMAT_VERSION, PLAIN_FORMAT, PRIORITY_LIMIT, RETRIES_LIMIT
 from queuectl.model.lifecycle import FOLDED
+
+if TYPE_CHECKING:
+    from queuectl.model import parents
 
 CLOSING = b"\n ]\n}\n"
 OPENINGS = tuple(b'{\n "format": %d,\n "id": "' % version for version in range(PLAIN_FORMAT, FORMAT_VERSION + 1))
@@ -101,7 +104,11 @@ class Record(msgspec.Struct):
     @property
     def blocked(self) -> parents.Progress | None:
         """How far the job is with its parents; None if it has none, or need not ask them any more."""
-        return parents.progress(self.extras.after, self.history) if self.extras.after else None
+        if not self.extras.after:
+            return None
+        from queuectl.model import parents  # few jobs have any
+
+        return parents.progress(self.extras.after, self.history)
 
     @property
     def policy(self) -> lifecycle.Policy:
@@ -210,8 +217,11 @@ def decode(data: bytes, *, path: str = "") -> Record:
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its id {why}")
     if item.owner and (why := job.why_bad_owner(item.owner)):
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its owner {why}")
-    if item.extras.after and (why := parents.why_bad(item.extras.after)):
-        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its key after {why}")
+    if item.extras.after:
+        from queuectl.model import parents  # few jobs have any
+
+        if why := parents.why_bad(item.extras.after):
+            raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its key after {why}")
     return item
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,25 @@ SCHEMA_HINT = "to see the allowed values: queuectl schema job"
 Duration = float | str
 # The allowed values of a key, for its error.
 SECONDS = {"takes": "seconds or a text such as 30s, 5m, 2h, 1d"}
+
+
+ParentValue = str | int | list[str | int]
+PARENTS_EXPECTED = 'an id, {"id": "ID", "when": "done"}, or a list of these'
+
+
+class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A parent, and what must have become of it; in a record also a range of them (`members`), which has no id."""
+
+    id: str = ""
+    when: Literal["done", "ended", "dead"] = "done"
+    batch: str = ""
+    count: int = 0
+    left_out: tuple[int, ...] = msgspec.field(default=(), name="except")
+    refs: tuple[str, ...] = ()
+
+
+Recorded = tuple[str | Parent, ...]
+"""The key `after` of a record: an id stands for a parent that must succeed."""
 
 
 class PlainSpec(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -75,7 +75,7 @@ def _count(session: Session, found: Located) -> str:
         item = session.spool.read(found.state, found.name).record
     except (DamagedRecordError, OSError):
         return ""
-    known, count = item.blocked, len(item.extras.after)
+    known, count = item.blocked, len(parents.of(item.extras.after))
     if known is None or count < 2:
         return ""
     left = len(parents.still_asked(item.extras.after, known))
@@ -84,9 +84,12 @@ def _count(session: Session, found: Located) -> str:
 
 def _grace(session: Session, found: Located) -> str:
     try:
-        known = session.spool.read(found.state, found.name).record.blocked
+        item = session.spool.read(found.state, found.name).record
     except (DamagedRecordError, OSError):
         return ""
+    known = item.blocked
+    if known is not None and parents.of(item.extras.after).is_member(known.pointer):
+        return "; a job of its own file counts as done then"
     since_at = None if known is None else times.instant(known.missing_since)
     if since_at is None:
         return ""

@@ -342,10 +342,10 @@ class Dispatcher:
             self._queue.forget(name)
             self._arrivals.drop(name)
         match declined:
-            case Splitting(_, jobs, names):
+            case Splitting(_, _, names, is_step):
                 self._queue.add(names, self._clock.now())
                 jobs_wait = len(self._queue) > 0
-                self._split_turns.stepped(key, took_s=took_s, has_made=jobs > 0, jobs_wait=jobs_wait)
+                self._split_turns.stepped(key, took_s=took_s, has_made=is_step, jobs_wait=jobs_wait)
             case Split() | Rejected() | Gone():
                 self._split_turns.drop(key)
                 self._announce(name, declined)

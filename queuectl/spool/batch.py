@@ -54,6 +54,10 @@ class Note(msgspec.Struct, frozen=True):
     check_to: _Count = 0
     """Jobs up to this place may exist although the note does not count them."""
     is_over: bool = False
+    phase: str = ""
+    """What the steps do, if the file may be a flow: see `jobs.flow_split`."""
+    parts: _Count = 0
+    """How many parts the plan of a flow has (`plan_paths`)."""
     named: tuple[Named, ...] = ()
     """The first refused documents."""
 
@@ -85,6 +89,11 @@ def read_note(spool: SpoolDir, token: str) -> Note | None:
         return msgspec.json.decode(content.data, type=Note)
     except (FileNotFoundError, files.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def plan_paths(spool: SpoolDir, token: str, parts: int) -> list[str]:
+    """Return the files with the plan of a flow: what its documents say of each other, in the order of the file."""
+    return [spool.plan_path(token, number) for number in range(parts)]
 
 
 def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:

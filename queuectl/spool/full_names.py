@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import document, history, job, names, order, parents, record, settings
+from queuectl.model import document, history, job, names, order, parents, record, settings, spec
 from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files, sharing
@@ -35,7 +35,7 @@ def full_name(
     blocked = None
     if taken is not None and not taken.history:
         if after := taken.spec.get("after"):
-            blocked = parents.progress(msgspec.convert(after, parents.Recorded), [])
+            blocked = parents.progress(msgspec.convert(after, spec.Recorded), [])
         due_at = taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), str(taken.spec.get("owner", ""))
         place = str(taken.spec.get("queue", "")), names.key_flag(str(taken.spec.get("key", "")))

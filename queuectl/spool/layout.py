@@ -175,6 +175,10 @@ class Layout:
         """Return the note with the progress of a split."""
         return os.path.join(self.split_dir, f"{token}.json")
 
+    def plan_path(self, token: str, number: int) -> str:
+        """Return a part of the plan of a flow while it is split."""
+        return os.path.join(self.split_dir, f"{token}.{number}.plan")
+
     def split_text_path(self, token: str) -> str:
         """Return the text in rejected/ that lists the refused jobs of a file of many jobs."""
         return self.path(REJECTED, token + SPLIT_ENDING)

@@ -396,7 +396,7 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
     third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--expires", "2h", *after, "--", "true"))
     assert third["after"] == ["x", {"id": "y", "when": "ended"}, {"id": "z", "when": "dead"}]
     assert other["retry_exit_codes"] == [75]
-    assert set(job.KNOWN_KEYS) - {*made, *other, *third, "delay"} == set(), "a key has no option"
+    assert set(job.KNOWN_KEYS) - {*made, *other, *third, "delay", "ref"} == set(), "a key has no option"
 
 
 def test_expires_replaces_both_keys_of_the_json(queuectl: Commands, spool: SpoolDir) -> None:

@@ -36,7 +36,7 @@ def test_a_producer_may_name_one_parent_or_many(after: Any, expected: list[Paren
     item = record.exact(framed(after))
     assert item is not None
     assert item.format == 2
-    assert parents.of(item.extras.after) == expected
+    assert list(parents.of(item.extras.after)) == expected
     assert item.blocked == Progress(expected[-1].id, "")
 
 
@@ -54,7 +54,7 @@ def test_a_producer_may_name_one_parent_or_many(after: Any, expected: list[Paren
         (["a", {"id": "a", "when": "dead"}], "'a' twice"),
         (5, "takes an id"),
         ([5], r"after\[0\]"),
-        ({"id": 5}, "after.id"),
+        ({"id": 5}, "id: takes a text"),
     ],
 )
 def test_bad_parents_are_refused_by_name(after: Any, text: str) -> None:
