@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
+from queuectl.jobs import repair
 from queuectl.jobs.verdict import Claimed
+from queuectl.model import record
 from queuectl.model.lifecycle import RUNNING, STARTED
 from queuectl.spool import stamps
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system.locks import NamedLock
@@ -35,6 +38,7 @@ class Adoption:
     """Looks for the runs of dead workers, for one worker."""
 
     def __init__(self, session: Session, stripes: Stripes, *, own: str) -> None:
+        self._session = session
         self._spool, _, self._clock, _ = session
         self._stripes = stripes
         self._own = own
@@ -104,7 +108,9 @@ class Adoption:
     def _lease_of(self, name: str, session: str) -> str | None:
         """Return the lease that a job runs under, if it is one of this session."""
         try:
-            last = self._spool.read(RUNNING, name).record.standing().last
+            data = self._spool.read_document(self._spool.path(RUNNING, name)).data
+            # An outcome that its worker was killed in writing is as good as none.
+            last = record.decode(record.repair(data) or data).standing().last
         except (OSError, DamagedRecordError):
             return None
         if last is None or last.event != STARTED or stamps.session_of(last.lease) != session:
@@ -119,7 +125,12 @@ class Adoption:
         lock = NamedLock(self._spool.lease_path(lease))
         if not lock.try_acquire():
             return None
-        stored = self._spool.read(RUNNING, name)
+        try:
+            stored = repair.repaired(self._session, Located(RUNNING, name, self._spool.path(RUNNING, name)))
+        except (OSError, DamagedRecordError, repair.GoneError):
+            lock.close()
+            self._is_missing.add(session)
+            return None
         standing = stored.record.standing()
         start = standing.last_start
         if start is None or start is not standing.last or start.lease != lease:

@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -321,8 +322,12 @@ def test_a_cancel_reaches_the_node(bench: Bench, keeper: FakeKeeper) -> None:
     assert not keeper.runs
 
 
-def test_the_runs_of_a_dead_worker_are_adopted(bench: Bench, keeper: FakeKeeper, spool: SpoolDir) -> None:
-    """The command goes on under its stamp, and the next worker settles it with its true outcome (P3, P4)."""
+@pytest.mark.parametrize("torn", [b"", b',\n  {"event":"succ'], ids=["whole", "torn"])
+def test_the_runs_of_a_dead_worker_are_adopted(bench: Bench, keeper: FakeKeeper, spool: SpoolDir, torn: bytes) -> None:
+    """The command goes on under its stamp, and the next worker settles it with its true outcome (P3, P4).
+
+    The dead one may have died while it wrote an outcome.
+    """
     bench.add(id="job1")
     bench.until(lambda: keeper.runs)
     (run,) = keeper.runs
@@ -330,6 +335,9 @@ def test_the_runs_of_a_dead_worker_are_adopted(bench: Bench, keeper: FakeKeeper,
     bench.until(lambda: next(iter(bench.worker._commands.values())).output.got == 6)
     lease = bench.desk.record("running", "job1.json").history[-1].lease
     bench.die()
+    if torn:
+        path = Path(spool.path("running", "job1.json"))
+        path.write_bytes(path.read_bytes().rstrip().removesuffix(b"}").rstrip().removesuffix(b"]").rstrip() + torn)
     assert is_alive(spool, lease)
     assert bench.desk.orphans.rescue("job1.json") is None
     other = Bench(spool, FakeCarrier(w1=keeper), "h-2-bbbb-c1")
