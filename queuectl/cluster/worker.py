@@ -24,6 +24,9 @@ from queuectl.worker.run import Run
 from queuectl.worker.slot import Slot
 from queuectl.worker.worker import Worker
 
+# So many claims go into one batch of starts: a node then starts the first while the next are claimed.
+_BATCH = 16
+
 
 class NodeStarter:
     """See `worker.run.Starter`: starts a claimed job on the node that was chosen before the claim."""
@@ -35,6 +38,8 @@ class NodeStarter:
         """Where the next job starts."""
         self.adopted: Adopted | None = None
         """The run to take over instead."""
+        self.unsent = 0
+        """How many jobs were started since the last messages left."""
 
     def start(self, claimed: Claimed, slot: Slot) -> Command:
         """Start the command of a claimed job, or take it over."""
@@ -43,6 +48,7 @@ class NodeStarter:
             where = {"session": adopted.session, "node": adopted.node, "member": adopted.member}
             return self._executor.adopt(claimed, slot.output_fd, **where)
         assert self.place is not None
+        self.unsent += 1
         return self._executor.start_on(self.place, claimed, slot.output_fd)
 
     def check_folder(self) -> None:
@@ -136,7 +142,9 @@ class ClusterWorker(Worker):
 
     def _wait(self, timeout_s: float | None) -> None:
         """Take the steps of the nodes, then wait as every worker does."""
-        if not (self._free and self._link.names and timeout_s == 0):  # else the next claim goes into the same batch
+        has_more = self._free and self._link.names and timeout_s == 0
+        if not has_more or self._node_starter.unsent >= _BATCH:  # else the next claim goes into the same batch
+            self._node_starter.unsent = 0
             step_s = self._nodes.step()
             self._adopt()
             timeout_s = step_s if timeout_s is None else min(timeout_s, step_s)

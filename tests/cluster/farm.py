@@ -47,11 +47,13 @@ class Farm:
         *nodes: str,
         slots: int = 4,
         lease_s: int = 10,
+        pool_slots: int = 100,
         beside: Farm | None = None,
         scheduler: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self.rig = rig
         self.slots = slots
+        self.pool_slots = pool_slots
         self.folder = rig.folder if beside is None else rig.folder / "beside"
         self.folder.mkdir(exist_ok=True)
         self.spool = self.folder / "spool"
@@ -82,7 +84,13 @@ class Farm:
 
     def start_pool(self, *options: str, within: Sequence[str] = ()) -> None:
         """Start a pool that runs jobs on the nodes, or as the options say."""
-        words = ["--spool", str(self.spool), "worker", "start", *(options or ("--cluster", "--slots", "100"))]
+        words = [
+            "--spool",
+            str(self.spool),
+            "worker",
+            "start",
+            *(options or ("--cluster", "--slots", str(self.pool_slots))),
+        ]
         self.pool = self.rig.spawn([*within, PYTHON, "-m", "queuectl", *words], "pool.log", where="pool")
 
     def job(self, name: str, run_s: float) -> None:
