@@ -17,14 +17,19 @@ pytestmark = pytest.mark.cluster
 LEASE_S = 10
 # The usual lease: a command outlives 25 s of silence, also on a busy machine.
 USUAL_LEASE_S = 30
+# How long the job runs: longer than it takes until a node ends it.
+RUN_S = 12
+# If nothing ends it, its end may also come while the fault lasts.
+SHORT_RUN_S = 6
 
 
 @pytest.fixture
 def farm(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Farm]:
     """Two nodes and a pool, with one long job that runs."""
-    made = Farm(rig, "a", "b", lease_s=getattr(request, "param", LEASE_S))
+    lease_s, run_s = getattr(request, "param", (LEASE_S, RUN_S))
+    made = Farm(rig, "a", "b", lease_s=lease_s)
     try:
-        made.job("x", 20)
+        made.job("x", run_s)
         until(lambda: made.runs("x"), within_s=90)
         yield made
     finally:
@@ -69,7 +74,7 @@ def kill_pool(farm: Farm) -> None:
     farm.start_pool()
 
 
-@pytest.mark.parametrize("farm", [USUAL_LEASE_S], indirect=True, ids=["usual lease"])
+@pytest.mark.parametrize("farm", [(USUAL_LEASE_S, SHORT_RUN_S)], indirect=True, ids=["usual lease"])
 @pytest.mark.parametrize(
     "fault",
     [
