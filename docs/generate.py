@@ -121,6 +121,7 @@ SETTING_GROUPS = (
             "cluster.slots",
             "cluster.lease",
             "cluster.output_max",
+            "cluster.take",
             "cluster.insecure",
             "cluster.bridge_user",
         ),

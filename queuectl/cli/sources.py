@@ -130,6 +130,15 @@ def _encoded(word: str) -> bytes:
         raise InvalidJobError("the job is not UTF-8 text", hint=QUOTING) from error
 
 
+def amount(text: str) -> tuple[str, float | str]:
+    """Return the name and the amount in NAME=AMOUNT: a number, or a size such as 16GB. Raises WrongUsageError."""
+    name, value = pair(text, "--resource")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
+
+
 def pair(text: str, option: str = "--env") -> tuple[str, str]:
     """Split NAME=VALUE. Raises WrongUsageError."""
     name, found, value = text.partition("=")

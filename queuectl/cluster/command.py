@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 from queuectl.cluster import protocol
 from queuectl.cluster.protocol import Piece, RunEnd, RunSpec
@@ -150,6 +150,15 @@ def batches(waiting: list[Command]) -> Iterator[list[Command]]:
             batch.append(command := waiting.pop(0))
             size += len(str(command.spec))
         yield batch
+
+
+def fits(resources: Mapping[str, float], offered: Mapping[str, float], commands: Iterable[Command]) -> bool:
+    """Return whether what is offered has these resources beside those that live commands use."""
+    live = [each.claimed.record.extras.resources for each in commands if each.end is None and each.outcome is None]
+    return all(
+        amount + sum(used.get(name, 0.0) for used in live) <= offered.get(name, 0.0)
+        for name, amount in resources.items()
+    )
 
 
 def _outcome(spec: RunSpec, end: RunEnd) -> Outcome:

@@ -7,12 +7,12 @@ the spool decides. Nothing here waits. `ClusterWorker` calls `step` before each 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from queuectl.cluster import protocol
 from queuectl.cluster.board import Board
 from queuectl.cluster.carrier import Arrival, Carrier
-from queuectl.cluster.command import WAITS, Command, Output
+from queuectl.cluster.command import WAITS, Command, Output, fits
 from queuectl.cluster.lease_model import TERM_BEFORE_S, PoolLease, margin_s
 from queuectl.cluster.link import Link
 from queuectl.errors import DamagedRecordError
@@ -33,6 +33,7 @@ _STEP_S = 0.5
 # At its end a worker waits this long for the nodes to note what they may forget.
 _LAST_WORD_S = 1.0
 _FORGOTTEN_AFTER_S = 600.0
+_NOTHING: Mapping[str, float] = {}
 
 
 class ClusterExecutor:
@@ -96,10 +97,12 @@ class ClusterExecutor:
         now_s = boot.uptime_s()
         return sum(link.places(now_s) for link in self._links.values() if link.session == self.session)
 
-    def choose(self) -> Link | None:
-        """Return the node with the most free places, or None."""
+    def choose(self, resources: Mapping[str, float] = _NOTHING) -> Link | None:
+        """Return the node with the most free places of those that have these resources free, or None."""
         now_s = boot.uptime_s()
         mine = (link for link in self._links.values() if link.session == self.session)
+        if resources:
+            mine = (link for link in mine if fits(resources, link.health.offered, link.commands.values()))
         best = max(mine, key=lambda link: link.places(now_s), default=None)
         return best if best is not None and best.places(now_s) else None
 

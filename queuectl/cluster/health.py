@@ -65,6 +65,11 @@ class Health:
         """Why it gets no commands, or will get none soon; "" if it does."""
         return self._wrong or self._slow or self._refused
 
+    @property
+    def offered(self) -> dict[str, float]:
+        """The resources of the node."""
+        return {} if self.said is None else self.said.resources
+
     def news(self) -> str:
         """Return what people do not know of it yet, "" if they do."""
         if self._told == self.trouble:

@@ -17,7 +17,7 @@ from queuectl.cluster.health import LOOK_EVERY_S, TROUBLE, Health
 from queuectl.cluster.hub import Hub
 from queuectl.cluster.lease_model import PoolLease, margin_s
 
-# A beat waits this long for news, and less while output comes, so that output costs few messages.
+# A beat waits this long for news, and less while output comes.
 _BEAT_S, _BEAT_OF_OUTPUT_S = 2.0, 0.5
 # An answer that is this much late is not waited for: another message asks again.
 _PATIENCE_S = 2.0
@@ -104,7 +104,7 @@ class Link:
         return any(self._known.values())
 
     def say_last(self, now_s: float) -> None:
-        """Acknowledge what is left without waiting for news."""
+        """Acknowledge what is left."""
         if self.hello is not None and self.has_word:
             self._send_beat(now_s, wait_s=0.0)
 

@@ -51,7 +51,7 @@ async def dask_setup(worker: Any) -> None:
     scratch = str(dask.config.get("queuectl.scratch", "") or usual)
     resources = dask.config.get("queuectl.resources", None)
     if resources is None:
-        resources = " ".join(f"{name}={amount:g}" for name, amount in worker.state.total_resources.items())
+        resources = " ".join(f"{name}={amount:.17g}" for name, amount in worker.state.total_resources.items())
     words = ["--slots", str(dask.config.get("queuectl.slots", 0) or worker.state.nthreads)]
     for each in str(resources).split():
         words += ["--resource", each]

@@ -12,20 +12,26 @@ from queuectl.cluster.adoption import Adopted, Adoption
 from queuectl.cluster.command import Command
 from queuectl.cluster.executor import ClusterExecutor
 from queuectl.cluster.link import Link as NodeLink
-from queuectl.jobs.verdict import Claimed, Paused
-from queuectl.model.lifecycle import Outcome
+from queuectl.errors import DamagedRecordError
+from queuectl.flows.admission import NO_PLACE
+from queuectl.jobs.verdict import Claimed, Gated, Paused
+from queuectl.model import names, needs
+from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.spool import stamps
 from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
 from queuectl.worker.attendant import Attended
 from queuectl.worker.executors.base import Ended
-from queuectl.worker.messages import Left, Places, Remark
+from queuectl.worker.messages import Left, Offers, Passed, Places, Remark
 from queuectl.worker.run import Run
 from queuectl.worker.slot import Slot
 from queuectl.worker.worker import Worker
 
 # So many claims go into one batch of starts: a node then starts the first while the next are claimed.
 _BATCH = 16
+# In the name of a job that needs resources.
+_NEEDS = ",needs="
+_NEEDS_KEPT = 1000
 
 
 class NodeStarter:
@@ -100,6 +106,10 @@ class ClusterWorker(Worker):
     ) -> None:
         self._nodes = executor
         self._most = executor.board.most = slots
+        self._known_needs: dict[str, dict[str, float]] = {}
+        """What jobs need, by the flag in their names."""
+        self._lacking: dict[str, dict[str, float]] = {}
+        """What jobs need for which no node had a place."""
         self._told = 0
         """How many slots the pool knows of."""
         self._node_starter = NodeStarter(executor)
@@ -150,6 +160,8 @@ class ClusterWorker(Worker):
             timeout_s = step_s if timeout_s is None else min(timeout_s, step_s)
         self._resume_ended()
         self._fit_slots()
+        if self._lacking:
+            self._look_for_places()
         super()._wait(timeout_s)
         self._resume_ended()
         if self._link.is_leaving:
@@ -197,13 +209,42 @@ class ClusterWorker(Worker):
 
     def _work(self, name: str) -> None:
         """Choose a node, then claim."""
-        place = self._nodes.choose()
+        parts = names.parse(name) if _NEEDS in name else None
+        resources = {} if parts is None else self._resources_of(name, parts.needs)
+        place = self._nodes.choose(resources)
+        if place is None and parts is not None and resources:
+            self._lacking[parts.needs] = resources
+            self._link.report(Passed(name, Gated(name, parts.queue, "", NO_PLACE)))
+            return
         if place is None:
             self._hand_back(name, Paused())
             return
+        self._admission.offers = resources
         self._node_starter.place = place
         self._claims.where = {"node": place.node, "member": place.member}
         super()._work(name)
+
+    def _resources_of(self, name: str, needed: str) -> dict[str, float]:
+        """Return what a job in pending/ needs. Its name says it, but not always whole."""
+        if needed not in self._known_needs:
+            try:
+                found = self._spool.read(PENDING, name).record.extras.resources
+            except (OSError, DamagedRecordError):
+                return {}  # gone, or a drop: the claim finds out
+            if not found or needs.flag(found) != needed:
+                return found
+            if len(self._known_needs) >= _NEEDS_KEPT:
+                self._known_needs.clear()
+            self._known_needs[needed] = found
+        return self._known_needs[needed]
+
+    def _look_for_places(self) -> None:
+        """Tell the pool which jobs fit now that did not before."""
+        for needed, resources in list(self._lacking.items()):
+            if self._nodes.choose(resources) is not None:
+                del self._lacking[needed]
+                self._link.report(Offers(needed))
+                self._link.flush()
 
     def _adopt(self) -> None:
         """Take over the runs of dead workers, one after the other."""

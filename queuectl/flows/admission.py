@@ -11,6 +11,8 @@ from queuectl.spool import pause
 from queuectl.spool.session import Session
 
 PAUSED, NOT_TAKEN = "paused", "not taken"
+NEEDS, NO_PLACE = "needs", "no place"
+"""The job needs resources: its name did not say so, or no node has them free."""
 # How long a worker may take to notice PAUSED-QUEUE, so that short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
 
@@ -29,6 +31,8 @@ class Admission:
     def __init__(self, session: Session, only: tuple[str, ...] = ()) -> None:
         self._spool, self._clock = session.spool, session.clock
         self._only = frozenset(only)
+        self.offers: dict[str, float] = {}
+        """The resources of the place where the next job would start; a machine that runs jobs itself has none."""
         self._gates = Gates(session)
         self._limits: Queues = session.settings.queues
         self._unpaused_s: dict[str, float] = {}
@@ -46,6 +50,8 @@ class Admission:
             OSError: a problem of the machine, or of the files of the gate.
         """
         queue = item.extras.queue or DEFAULT
+        if item.extras.resources != self.offers:
+            return Refusal(queue, "", NEEDS)
         if self._only and queue not in self._only:
             return Refusal(queue, "", NOT_TAKEN)
         now_s = self._clock.monotonic()

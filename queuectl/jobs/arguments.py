@@ -46,6 +46,7 @@ class JobKeys(TypedDict, total=False):
     expires_at: str | float | datetime | None
     expires_after: float | str | None
     after: str | Mapping[str, str] | Sequence[str | Mapping[str, str]] | None
+    resources: Mapping[str, float | str] | None
 
 
 def refuse_unknown(given: Mapping[str, object]) -> None:
@@ -205,6 +206,7 @@ _CONVERTERS = {
     "cwd": _path,
     "env": _variables,
     "meta": _mapping,
+    "resources": _mapping,
     "run_at": _instant,
     "expires_at": _instant,
     "tags": _list,

@@ -75,7 +75,7 @@ class Editor:
             name = draft.where.name
             # Compared with the name, so that the next edit completes one that was interrupted before the move.
             parts = names.parse(name)
-            said = None if parts is None else (parts.priority, parts.owner, (parts.queue, parts.key))
+            said = None if parts is None else (parts.priority, parts.owner, (parts.queue, parts.key, parts.needs))
             blocked = item.blocked
             if blocked is not None:
                 wanted = names.blocked_name(item.id, blocked.pointer)

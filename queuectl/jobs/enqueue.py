@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from queuectl.errors import DuplicateJobError, InvalidJobError
-from queuectl.model import names, record
+from queuectl.model import extras, names, record
 from queuectl.model.document import accept, first_events
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
@@ -76,7 +76,7 @@ class Producer:
             return Prepared(job_id, data, names.blocked_name(job_id, parent))
         due_at = taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
-        place = taken.spec.get("queue", ""), names.key_flag(taken.spec.get("key", ""))
+        place = extras.place_of(taken.spec.get("queue", ""), taken.spec.get("key", ""), taken.spec.get("resources", {}))
         arrived = names.stamp(instant_at)
         return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner, arrived, place))
 

@@ -150,8 +150,8 @@ class Judge:
         if parts.owner not in ("", item.owner):  # a name without an owner only costs turns; no claim renames for that
             text = f"its record has the owner {item.owner!r}, its name {parts.owner!r}"
             return Fault("flags", text, target=target)
-        if (parts.queue, parts.key) != item.place:
-            text = f"its record has {_place(item.place)}, its name {_place((parts.queue, parts.key))}"
+        if (named := (parts.queue, parts.key, parts.needs)) != item.place:
+            text = f"its record has {_place(item.place)}, its name {_place(named)}"
             return Fault("flags", text, target=target)
         return None
 
@@ -255,6 +255,7 @@ def _seconds_between(early: str, late: str) -> float:
         return 0.0
 
 
-def _place(place: tuple[str, str]) -> str:
-    queue, key = place
-    return f"the queue {queue or DEFAULT_QUEUE!r}" + (f" and the key {key!r}" if key else "")
+def _place(place: tuple[str, str, str]) -> str:
+    queue, key, needs = place
+    parts = (f" and the key {key!r}" if key else "", f" and the needs {needs!r}" if needs else "")
+    return f"the queue {queue or DEFAULT_QUEUE!r}{''.join(parts)}"

@@ -96,6 +96,15 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
             extra={"takes": PARENTS_EXPECTED},
         ),
     ] = None
+    resources: Annotated[
+        dict[str, float | str] | None,
+        Meta(
+            description="What the job needs from a node of a cluster: amounts by name, as `cluster node --resource` "
+            "offers them. Workers without a cluster leave the job alone.",
+            examples=[{"GPU": 1, "memory": "16GB"}],
+            extra={"takes": "an object with amounts, such as {'GPU': 1, 'memory': '16GB'}"},
+        ),
+    ] = None
 
 
 class Extras(msgspec.Struct, frozen=True):
@@ -114,6 +123,8 @@ class Extras(msgspec.Struct, frozen=True):
     """No attempt starts later than this instant; "": no limit."""
     expires_after: Annotated[float, Meta(gt=0, le=times.LONGEST_S)] | None = None
     after: Recorded = ()
+    resources: dict[str, Annotated[float, Meta(gt=0)]] = {}
+    """What a node must have free; amounts by name."""
 
 
 PLAIN = Extras()
@@ -146,7 +157,20 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
         out["after"] = after = parents.parse(keys.after)
         if keys.id in [each if isinstance(each, str) else each.get("id") for each in after]:
             raise InvalidJobError(f"after: names the job itself, {keys.id!r}", key="after", hint="remove it")
+    if keys.resources:
+        from queuectl.model import needs  # few jobs have any
+
+        out["resources"] = needs.parse(keys.resources)
     return {**out, **_given(keys), **_later(keys), **_expiry(keys)}
+
+
+def place_of(queue: str, key: str, resources: dict[str, float]) -> tuple[str, str, str]:
+    """Return the queue ("": the default queue), the key and the needs as names have them ("": none)."""
+    if not resources:
+        return queue, names.key_flag(key), ""
+    from queuectl.model import needs  # few jobs have any
+
+    return queue, names.key_flag(key), needs.flag(resources)
 
 
 def is_sound(found: Extras) -> bool:

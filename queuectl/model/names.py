@@ -94,7 +94,8 @@ class NameParts(NamedTuple):
     """The parts of the name of a waiting file: stem, due time (None: now), priority and owner ("": none).
 
     `arrived` is the stamp of the flag `in`, "" if there is none (see `stamp`). `queue` "" means the default queue, and
-    `key` is as `key_flag` returns it, "" for none. `after` is the id of the job that it waits for, "" for none.
+    `key` is as `key_flag` returns it, "" for none. `after` is the id of the job that it waits for, "" for none,
+    and `needs` the resources that it needs, as `needs.flag` returns them.
     """
 
     stem: str
@@ -105,6 +106,7 @@ class NameParts(NamedTuple):
     queue: str = ""
     key: str = ""
     after: str = ""
+    needs: str = ""
 
 
 def ends_as_job(file_name: str) -> bool:
@@ -269,7 +271,7 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(stem, None, 0)
     due_at = None
     priority = 0
-    owner = arrived = queue = key = after = ""
+    owner = arrived = queue = key = after = needs = ""
     while (split := stem.rpartition(","))[0]:
         flag, _, value = split[2].partition("=")
         if flag == "due" and (instant_at := times.from_name(value)) is not None:
@@ -286,10 +288,12 @@ def parse(file_name: str) -> NameParts | None:
             key = value
         elif flag == "after" and _ID.fullmatch(value):
             after = value
+        elif flag == "needs" and _KEY.fullmatch(value):
+            needs = value
         else:
             break
         stem = split[0]
-    return NameParts(stem, due_at, priority, owner, arrived, queue, key, after)
+    return NameParts(stem, due_at, priority, owner, arrived, queue, key, after, needs)
 
 
 def is_temporary(file_name: str) -> bool:
@@ -360,12 +364,13 @@ def waiting_name(
     priority: int,
     owner: str = "",
     arrived: str = "",
-    place: tuple[str, str] = ("", ""),
+    place: tuple[str, str, str] = ("", "", ""),
 ) -> str:
     """Return the name of a waiting job's file; `due_at` None means now, and `owner` "" means no owner.
 
     `arrived` is the stamp of its arrival. The name leaves it out if it has an instant already: a due time, or a
-    generated id. `place` is the job's queue ("": the default queue), and its key as `key_flag` returns it.
+    generated id. `place` is the job's queue ("": the default queue), its key as `key_flag` returns it, and its
+    needs as `needs.flag` does.
     """
     if due_at is not None:
         when = f",due={times.to_name(due_at)}"
@@ -375,9 +380,12 @@ def waiting_name(
         when = ""
     prio = f",prio={priority}" if priority else ""
     by = f",by={owner}" if owner else ""
-    queue, key = place
+    queue, key, needs = place
     q = f",q={queue}" if queue else ""
-    return f"{job_id}{when}{prio}{by}{q}{f',key={key}' if key else ''}.json"
+    rest = f"{q}{f',key={key}' if key else ''}{f',needs={needs}' if needs else ''}.json"
+    if needs and len(job_id + when + prio + by + rest + _HELD) > NAME_MAX_BYTES:
+        by = ""  # it costs turns only, and needs that a name does not show would be asked for again and again
+    return f"{job_id}{when}{prio}{by}{rest}"
 
 
 def blocked_name(job_id: str, parent: str) -> str:

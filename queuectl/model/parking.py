@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from queuectl.model import names, queues
+from queuectl.model import names, needs, queues
 from queuectl.model.queues import DEFAULT, Place, Queues
 
 
@@ -23,7 +23,7 @@ class Parked(NamedTuple):
     key: str
     """As in `order`."""
     owner: str
-    queue: str
+    turn: str
 
 
 Where = tuple[str, str]
@@ -49,9 +49,16 @@ class Parking:
         self._shut: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         self._shut_keys: set[Where] = set()
+        self._lacking: set[str] = set()
+        """Needs that no node can fill now."""
+        self.kind = needs.ANY
+        """Which jobs have turns at this moment: those that the worker which asks may get."""
 
-    def is_closed(self, queue: str) -> bool:
-        """Return whether a queue is left out of the turns."""
+    def is_closed(self, turn: str) -> bool:
+        """Return whether the jobs of a queue with certain needs, or with none, are left out of the turns."""
+        queue, needed = needs.of_turn(turn)
+        if needed in self._lacking or self.kind == (needs.PLAIN if needed else needs.NEEDING):
+            return True
         queue = queue or DEFAULT
         return queue in self._full or queue in self._shut or queue in self._paused
 
@@ -79,7 +86,7 @@ class Parking:
         return True
 
     def _park(self, where: Where, parts: names.NameParts, key: str) -> None:
-        item = Parked(-parts.priority, key, parts.owner, parts.queue)
+        item = Parked(-parts.priority, key, parts.owner, needs.turn_of(parts))
         heapq.heappush(self._parked.setdefault(where, []), item)
 
     def release(self, name: str) -> tuple[str, list[Parked]]:
@@ -124,6 +131,14 @@ class Parking:
     def watched(self) -> tuple[set[str], set[Where]]:
         """The queues and the keys that a gate has shut."""
         return self._shut, self._shut_keys
+
+    def lack(self, needed: str) -> None:
+        """Leave out the jobs with these needs."""
+        self._lacking.add(needed)
+
+    def offer(self, needed: str) -> None:
+        """Give the jobs with these needs their turns again ("": with any needs)."""
+        self._lacking -= {needed} if needed else self._lacking.copy()
 
     def open(self, queue: str) -> None:
         """Give a queue its turns again."""

@@ -76,6 +76,11 @@ class QueueTurns:
         if (line := self._left_out.pop(queue, None)) is not None:
             self._lines[queue] = line
 
+    def open_all(self) -> None:
+        """Give all queues their turns again; those that are closed all the same are left out at the next look."""
+        self._lines.update(self._left_out)
+        self._left_out.clear()
+
     def pop(self) -> str | None:
         """Return the next key, or None."""
         while self._lines:

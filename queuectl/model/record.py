@@ -97,9 +97,9 @@ class Record(msgspec.Struct):
     """The keys of format 2; all absent in a record of format 1."""
 
     @property
-    def place(self) -> tuple[str, str]:
-        """The queue ("": the default queue), and the key as names have it ("": none)."""
-        return self.extras.queue, names.key_flag(self.extras.key)
+    def place(self) -> tuple[str, str, str]:
+        """The queue ("": the default queue), and the key and the needs as names have them ("": none)."""
+        return extras.place_of(self.extras.queue, self.extras.key, self.extras.resources)
 
     @property
     def blocked(self) -> parents.Progress | None:

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from queuectl.model import names, order, queues
+from queuectl.model import names, needs, order, queues
 from queuectl.model.blocked_names import BlockedNames
 from queuectl.model.due_names import FAR_S, DueNames
-from queuectl.model.order import Line
+from queuectl.model.needs import Choice
 from queuectl.model.parking import Parked, Parking, Where
 from queuectl.model.queue_turns import QueueTurns
 from queuectl.model.queues import DEFAULT, Queues
-from queuectl.model.round_robin import RoundRobin
+from queuectl.model.ready_lines import AnyLine, ReadyLines
 
 # Higher than every priority of a job.
 _AHEAD = 10**9
 # From this many names on, usual names are parsed together.
 _MANY = 50
+_ALL = Choice()
 
 
 class RunQueue:
@@ -32,19 +33,17 @@ class RunQueue:
     Args:
         limits: the queues of the settings.
         slots: how many jobs the pool runs at once.
-        only: the queues that the pool takes; none: all.
+        choice: the jobs that the pool takes.
     """
 
-    def __init__(self, limits: Queues | None = None, *, slots: int = 1, only: tuple[str, ...] = ()) -> None:
-        # A QueueTurns if a name of this priority has a queue, a RoundRobin if one has an owner, else a plain line,
-        # which takes half the time.
-        self._ready: dict[int, Line | RoundRobin | QueueTurns] = {}
+    def __init__(self, limits: Queues | None = None, *, slots: int = 1, choice: Choice = _ALL) -> None:
         self._parking = Parking(limits or {}, slots)
+        self._ready = ReadyLines(weight_of=self._weight_of, is_closed=self._parking.is_closed)
         self._is_plain = not limits  # no name so far can be limited
-        self._only = frozenset(only)
-        self._priorities: list[int] = []  # of _ready, highest first
+        self._choice = choice
+        self.has_needs = False
+        """True once there was a job that needs resources."""
         self._count = 0  # of the names in _ready
-        self._gone: set[str] = set()  # keys in _ready that do not count any more
         self._waiting = DueNames()
         self.blocked = BlockedNames()
         self._known: set[str] = set()
@@ -67,7 +66,7 @@ class RunQueue:
         """Add a listing of pending/, split by `names.split_generated`; return the number of new names."""
         if self._skipped:
             self._skipped.intersection_update((*generated, *others))
-        if self._only and DEFAULT not in self._only:
+        if not self._choice.takes_generated:
             generated = []
         self._known.difference_update(self.blocked.keep(others))
         return self._take_over(self._fresh(generated), self._fresh(others), now_at)
@@ -92,7 +91,7 @@ class RunQueue:
         count = len(generated)
         self._known.update(generated)
         seen, undated = self._new_stamp(now_at) if others else "", []
-        if len(others) >= _MANY and not self._only:
+        if len(others) >= _MANY and not self._choice.is_choosy:
             timed, others = order.split_timed(others)
             if timed:
                 lines.setdefault((0, "", ""), []).extend(order.keys_of_timed(timed))
@@ -102,7 +101,7 @@ class RunQueue:
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):
                 continue
-            if names.is_held(name) or (self._only and self._is_of_others(name, parts)):
+            if names.is_held(name) or self._choice.leaves(name, parts):
                 self._skipped.add(name)
                 continue
             self._known.add(name)
@@ -110,8 +109,9 @@ class RunQueue:
                 self.blocked.add(name, parts.after)
                 continue
             count += 1
-            if parts is not None and (parts.queue or parts.key):
+            if parts is not None and (parts.queue or parts.key or parts.needs):
                 self._is_plain = False
+                self.has_needs = self.has_needs or bool(parts.needs)
             if parts is not None and parts.due_at is not None and parts.due_at > now_at:
                 self._waiting.add(parts.due_at, name, is_far=not verified and parts.due_at - now_at > FAR_S)
                 continue
@@ -129,12 +129,6 @@ class RunQueue:
         self._to_judge.update(dict.fromkeys(undated))
         return count
 
-    def _is_of_others(self, name: str, parts: names.NameParts | None) -> bool:
-        """Return whether a name is of a queue that this pool does not take. Only its judge knows that of a drop."""
-        if parts is None or parts.after or not (parts.queue or order.key_of(name, parts)):
-            return False
-        return (parts.queue or DEFAULT) not in self._only
-
     def _new_stamp(self, now_at: float) -> str:
         """Return the stamp of a listing: later than every stamp before."""
         self._seen_us = max(round(now_at * 1_000_000), self._seen_us + 1)
@@ -145,30 +139,12 @@ class RunQueue:
         parts = names.parse(name)
         self._extend([order.key_of(name, parts)], *_line_of(parts))
 
-    def _extend(self, keys: list[str], priority: int, owner: str, queue: str) -> None:
+    def _extend(self, keys: list[str], priority: int, owner: str, turn: str) -> None:
         self._count += len(keys)
-        line = self._line(priority, owner, queue)
-        if isinstance(line, QueueTurns):
-            line.add(queue, owner, keys)
-        elif isinstance(line, RoundRobin):
-            line.add(owner, keys)
-        else:
-            line.add(keys)
+        self._ready.extend(keys, priority, owner, turn)
 
-    def _line(self, priority: int, owner: str, queue: str) -> Line | RoundRobin | QueueTurns:
-        line = self._ready.get(priority)
-        if line is None:
-            line = self._ready[priority] = Line(self._gone)
-            self._priorities = sorted(self._ready, reverse=True)
-        if queue and not isinstance(line, QueueTurns):
-            turns = QueueTurns(line, self._gone, weight_of=self._weight_of, is_closed=self._parking.is_closed)
-            line = self._ready[priority] = turns
-        if owner and isinstance(line, Line):
-            line = self._ready[priority] = RoundRobin(line, self._gone)
-        return line
-
-    def _weight_of(self, queue: str) -> int:
-        return queues.weight(queue, self._parking.limits)
+    def _weight_of(self, turn: str) -> int:
+        return queues.weight(needs.of_turn(turn)[0], self._parking.limits)
 
     @property
     def next_due_at(self) -> float | None:
@@ -181,12 +157,17 @@ class RunQueue:
             self._ripen(self._waiting.pop())
         return due_at
 
-    def take(self) -> str | None:
-        """Return the next name to suggest, or None. It stays known until `forget`, so no listing adds it again."""
-        if not self._count:
+    def take(self, kind: str = needs.ANY) -> str | None:
+        """Return the next name to suggest, or None. It stays known until `forget`, so no listing adds it again.
+
+        `kind`: which jobs the worker that asks may get (`needs.PLAIN`, `needs.NEEDING`).
+        """
+        if not self._count or (kind == needs.NEEDING and not self.has_needs):
             return None
-        for priority in self._priorities:
-            line = self._ready[priority]
+        if self.has_needs and kind != self._parking.kind:
+            self._parking.kind = kind
+            self._ready.open_all()
+        for line in self._ready:
             while (key := self._pop(line)) is not None:
                 name = order.name_of(key)
                 if not self._is_plain and not self._parking.admit(name, key):
@@ -198,7 +179,7 @@ class RunQueue:
                 return name
         return None
 
-    def _pop(self, line: Line | RoundRobin | QueueTurns) -> str | None:
+    def _pop(self, line: AnyLine) -> str | None:
         """Return the next key of a line, or None."""
         if not self._is_plain and not isinstance(line, QueueTurns) and self._parking.is_closed(DEFAULT):
             return None
@@ -209,22 +190,15 @@ class RunQueue:
         parts = names.parse(name)
         self.release(name)
         self._known.add(name)
-        self._is_plain = self._is_plain and (parts is None or not (parts.queue or parts.key))
+        if parts is not None and (parts.queue or parts.key or parts.needs):
+            self._is_plain = False
+            self.has_needs = self.has_needs or bool(parts.needs)
         key = self._key_before_all(name)
         if parts is not None and not order.key_of(name, parts):
             self._undated[name] = key
             self._to_judge[name] = None
-        self._put_before(key, *_line_of(parts))
-
-    def _put_before(self, key: str, priority: int, owner: str, queue: str) -> None:
         self._count += 1
-        line = self._line(priority, owner, queue)
-        if isinstance(line, QueueTurns):
-            line.add_first(queue, owner, key)
-        elif isinstance(line, RoundRobin):
-            line.add_first(owner, key)
-        else:
-            line.add_first(key)
+        self._ready.put_before(key, *_line_of(parts))
 
     def forget(self, name: str, *, is_out: bool = False) -> None:
         """Forget a taken name that is settled, gone or renamed. If a listing has it again, it is new.
@@ -246,8 +220,9 @@ class RunQueue:
         if len(self._known) != len(self._waiting) + len(self.blocked):
             self._known.intersection_update([*self._waiting.names, *self.blocked])
         self._parking.forget_out()
-        for memory in (self._ready, self._priorities, self._gone, self._undated, self._to_judge):
-            memory.clear()
+        self._ready.clear()
+        self._undated.clear()
+        self._to_judge.clear()
 
     def skip(self, name: str) -> None:
         """Stop suggesting this file while it stays listed; see `unskip`."""
@@ -298,7 +273,7 @@ class RunQueue:
         """Take this name, as `take` takes the next one."""
         if (key := self._undated.pop(name, None)) is not None:
             self._to_judge.pop(name, None)
-            self._gone.add(key)
+            self._ready.gone.add(key)
             self._count -= 1
 
     def put_ahead(self, name: str) -> None:
@@ -358,6 +333,17 @@ class RunQueue:
             self._open(queue)
         self._put_back(freed)
 
+    def put_needing(self, name: str) -> None:
+        """Keep a name until some node can fill its needs; see `offer`."""
+        if (parts := names.parse(name)) is not None and parts.needs:
+            self._parking.lack(parts.needs)
+        self.put_first(name)
+
+    def offer(self, needed: str = "") -> None:
+        """Suggest names with these needs again ("": with any)."""
+        self._parking.offer(needed)
+        self._ready.open_all()
+
     def release(self, name: str) -> None:
         """Count a suggested name as back, if it counts for a queue or key."""
         if self._is_plain:
@@ -368,13 +354,14 @@ class RunQueue:
             self._put_back(freed)
 
     def _open(self, queue: str) -> None:
-        for line in self._ready.values():
-            if isinstance(line, QueueTurns):
-                line.open("" if queue == DEFAULT else queue)
+        if self.has_needs:
+            self._ready.open_all()
+        else:
+            self._ready.open("" if queue == DEFAULT else queue)
 
     def _put_back(self, freed: list[Parked]) -> None:
         for item in freed:
-            self._extend([item.key], -item.before, item.owner, item.queue)
+            self._extend([item.key], -item.before, item.owner, item.turn)
             self._count -= 1  # parked names count as ready
 
     # --------------------------------------------------------------------------------------------------- clock
@@ -397,4 +384,4 @@ class RunQueue:
 
 def _line_of(parts: names.NameParts | None) -> tuple[int, str, str]:
     """Return the priority, the owner and the queue in a name."""
-    return (parts.priority, parts.owner, parts.queue) if parts is not None else (0, "", "")
+    return (parts.priority, parts.owner, needs.turn_of(parts)) if parts is not None else (0, "", "")

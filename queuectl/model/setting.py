@@ -384,6 +384,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How much output of an attempt on a node is kept: the first half, and the last half when the command ends.",
     ),
     Setting(
+        "cluster.take",
+        "all",
+        '"all", or "resources"',
+        one_of("all", "resources"),
+        "Jobs for the nodes: all, or only jobs with the key resources.",
+    ),
+    Setting(
         "cluster.insecure",
         False,
         "true or false",

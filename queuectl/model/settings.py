@@ -66,6 +66,7 @@ class Settings(NamedTuple):
     cluster_slots: int
     cluster_lease: float
     cluster_output_max: int
+    cluster_take: str
     cluster_insecure: bool
     cluster_bridge_user: str
     inboxes: tuple[Inbox, ...] = ()

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from queuectl.errors import QueuectlError
+from queuectl.model import needs
 from queuectl.model.history import Event
 from queuectl.model.lifecycle import RUNNING
 from queuectl.model.text import safe
 from queuectl.monitor import nodes
 from queuectl.monitor.gated import Reason
+from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.spool.node_boards import QUIET_S, NodeBoard, NodeRow
+from queuectl.spool.session import Session
 from queuectl.system import boot
 
 if TYPE_CHECKING:
@@ -55,6 +60,31 @@ def taken_by_others(found: Sequence[NodeBoard]) -> Reason | None:
         return None
     text = f"all {slots} slots of the nodes are busy, {slots - used} of them with jobs of other spools"
     return Reason("nodes_busy", text, "start more nodes: queuectl cluster node --help")
+
+
+def lacking(session: Session, found: Located, pools: Sequence[PoolInfo], known: Sequence[NodeBoard]) -> Reason | None:
+    """Return which resources of a waiting job no node has, or has free; None if it needs none or one has them."""
+    try:
+        wanted = lookup.load(session, found.state, found.name).spec.get(needs.KEY)
+    except (OSError, QueuectlError):
+        return None
+    if not isinstance(wanted, dict) or not wanted:
+        return None
+    words = safe(needs.words(wanted))
+    if pools and not known:
+        return Reason("no_resources", f"it needs {words}, which only nodes have", "queuectl worker start --cluster")
+    rows = [row for board in known for row in board.nodes]
+    able = [row for row in rows if all(row.resources.get(name, 0.0) >= amount for name, amount in wanted.items())]
+    there = [row for row in able if row.gone_s is None]
+    if not there:
+        now_s = boot.uptime_s()
+        had = f" ({safe(able[0].node)} had, gone for {nodes.span(now_s - (able[0].gone_s or now_s))})" if able else ""
+        option = " ".join(f"--resource {safe(name)}={needs.exact(amount)}" for name, amount in sorted(wanted.items()))
+        return Reason("no_resources", f"no node offers {words}{had}", f"queuectl cluster node SCHEDULER {option}")
+    if not any(row.free and not row.used for row in there):
+        where = ", ".join(safe(row.node) for row in there[:_NAMED])
+        return Reason("resources", f"it needs {words}; nodes that offer it run other jobs: {where}", "")
+    return None
 
 
 def running(spool: SpoolDir, pools: Sequence[PoolInfo], job_id: str, start: Event, since: str) -> Reason | None:

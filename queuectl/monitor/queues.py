@@ -175,7 +175,7 @@ def _running(spool: SpoolDir, limits: queues.Queues) -> tuple[Counter[str], Coun
         except (OSError, DamagedRecordError):
             continue  # it has just moved, or is a drop that is being claimed
         found[item.extras.queue or queues.DEFAULT] += 1
-        place = queues.place(*item.place, item.owner, limits)
+        place = queues.place(*item.place[:2], item.owner, limits)
         if place is not None and place.key:
             with_key[place.queue, place.key] += 1
     return found, with_key

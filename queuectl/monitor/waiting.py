@@ -54,6 +54,8 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         if parts.after:
             return [*made, family.blocked(session, found, parts, now_at, reasons)]
         made += gated.reasons(session, parts)
+    if (lacking := on_nodes.lacking(session, found, pools, known)) is not None:
+        made.append(lacking)
     before = order.in_run_order(waiting, now_at, full)
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(session.spool)

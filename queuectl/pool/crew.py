@@ -198,6 +198,8 @@ class Crew:
 
     def _start(self, worker: WorkerProcess) -> None:
         self._serial += 1
+        if worker.cluster_slots:
+            self._core.queue.offer()  # it does not know what its predecessor had no place for
         mark = stamps.MARK if worker.cluster_slots else ""
         name = f"{self._pool_name}-{mark}{self._serial}"
         worker.start(

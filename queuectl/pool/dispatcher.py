@@ -7,10 +7,11 @@ a little later. A file that is still arriving waits until it changes.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import assert_never
 
-from queuectl.flows.admission import NOT_TAKEN
+from queuectl.flows.admission import NEEDS, NO_PLACE, NOT_TAKEN
 from queuectl.flows.gates import BUSY, KEY_FULL
 from queuectl.jobs.verdict import (
     Alive,
@@ -61,11 +62,7 @@ _ENDS = (Later, Gated, Repaired, Rejected, Dead, Skipped, Splitting, Split)
 
 
 class Dispatcher:
-    """Suggests the names of one pool to its workers and takes them back.
-
-    `notify` is called with messages for people, of the kinds `foreign`, `unreadable`, `stuck`, `rejected`, `mended`,
-    `dead`, `batch`, `alive`.
-    """
+    """Suggests the names of one pool to its workers and takes them back. `notify` gets messages for people."""
 
     def __init__(
         self, workers: list[WorkerProcess], queue: RunQueue, arrivals: Arrivals, *, clock: Clock, notify: Notify
@@ -151,9 +148,11 @@ class Dispatcher:
         willing = [worker for worker in self._workers if worker.may_get_names]
         if willing and (key := self._split_turns.take()) is not None:
             min(willing, key=sharing_out.load).feed([key], now_s)
-        room = sharing_out.rooms(willing, self._pace.names_at_once(), careful=careful)
-        for worker, names in sharing_out.share_out(room, self._queue.take, self._left_to_start()).items():
-            worker.feed(names, now_s)
+        for kind, some in sharing_out.by_kind(willing, has_needs=self._queue.has_needs):
+            room = sharing_out.rooms(some, self._pace.names_at_once(), careful=careful)
+            given = sharing_out.share_out(room, functools.partial(self._queue.take, kind), self._left_to_start())
+            for worker, names in given.items():
+                worker.feed(names, now_s)
         idle = [worker for worker in willing if worker.free]
         if idle:
             self._share(list(idle), now_s)
@@ -194,9 +193,9 @@ class Dispatcher:
                 if batch.taken_of(name) and not worker.running:
                     continue  # the worker makes its step
                 if now_s - worker.outstanding[name] >= SHARE_AFTER_S:
-                    other = next((each for each in idle if each is not worker), None)
+                    other = next((each for each in idle if each is not worker and each.may_run(name)), None)
                     if other is None:
-                        break
+                        continue
                     idle.remove(other)
                     del worker.outstanding[name]
                     worker.unanswered.add(name)
@@ -301,6 +300,10 @@ class Dispatcher:
         """Keep a job until its queue, or its key, has room (see `gate_watch`)."""
         if gated.why == NOT_TAKEN:
             self._queue.skip(gated.name)
+        elif gated.why == NEEDS:  # its name says so now
+            self._queue.add([gated.name], self._clock.now())
+        elif gated.why == NO_PLACE:
+            self._queue.put_needing(gated.name)
         elif gated.why == BUSY:
             self._again.put(gated.name, Busy())
         else:

@@ -20,6 +20,7 @@ from queuectl.worker.messages import (
     Defect,
     Finished,
     Left,
+    Offers,
     Passed,
     Places,
     Remark,
@@ -81,6 +82,8 @@ class Outcomes:
                 self._core.breaker.trip(report.text)
             case Places(slots):
                 worker.slots = slots
+            case Offers(needed):
+                self._core.queue.offer(needed)
             case Left(job_ids, within_s):
                 self._left, self._left_s = job_ids, within_s
             case Remark(text, is_warning):

@@ -10,6 +10,7 @@ from queuectl.jobs.triage import Triage
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.sweeper import sweep_pools
+from queuectl.model.needs import Choice
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool import worker_process
@@ -60,7 +61,8 @@ class Parts:
         spool, settings, clock, _ = session
         workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
         if options.cluster_slots:
-            workers.append(WorkerProcess(0, cluster_slots=options.cluster_slots))
+            takes_plain = settings.cluster_take == "all"
+            workers.append(WorkerProcess(0, cluster_slots=options.cluster_slots, takes_plain=takes_plain))
         self.pool = Pool(
             session,
             count=options.slots,
@@ -70,7 +72,12 @@ class Parts:
             cluster_slots=options.cluster_slots,
         )
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
-        queue = RunQueue(settings.queues, slots=options.slots + options.cluster_slots, only=options.queues)
+        choice = Choice(
+            frozenset(options.queues),
+            plain=bool(options.slots) or settings.cluster_take == "all",
+            needing=bool(options.cluster_slots),
+        )
+        queue = RunQueue(settings.queues, slots=options.slots + options.cluster_slots, choice=choice)
         dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)
         dispatcher.jobs_left = options.max_jobs
         breaker = Breaker(spool.root, clock=clock, notify=notify)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from queuectl.model import needs
 from queuectl.pool.worker_process import WorkerProcess
 
 
@@ -26,6 +27,15 @@ def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[Wor
         for worker in willing
         if worker.free or load(worker) <= most / 2
     }
+
+
+def by_kind(willing: list[WorkerProcess], *, has_needs: bool) -> list[tuple[str, list[WorkerProcess]]]:
+    """Return the workers by the jobs that they may get; those on nodes come first, as only they have resources."""
+    if not has_needs and all(worker.kind != needs.NEEDING for worker in willing):
+        return [(needs.ANY, willing)]
+    kinds = {worker.kind for worker in willing}
+    order = (needs.NEEDING, needs.ANY, needs.PLAIN)
+    return [(kind, [each for each in willing if each.kind == kind]) for kind in order if kind in kinds]
 
 
 def share_out(

@@ -19,11 +19,16 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from queuectl.model import needs
 from queuectl.spool.session import Session
 from queuectl.worker import process
 from queuectl.worker.messages import Feed, Order, Report, Resize, Stop, pack_order, unpack
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+# In the name of a job that needs resources.
+NEEDS = ",needs="
 
 
 class WorkerProcess:
@@ -33,11 +38,15 @@ class WorkerProcess:
         slots: how many commands it runs at the same time.
         cluster_slots: how many commands it runs at most on the nodes of a cluster; 0: its commands run here. Such a
             worker reports how many slots it has now.
+        takes_plain: whether it gets jobs without resources.
     """
 
-    def __init__(self, slots: int = 1, *, cluster_slots: int = 0) -> None:
+    def __init__(self, slots: int = 1, *, cluster_slots: int = 0, takes_plain: bool = True) -> None:
         self.slots = slots
         self.cluster_slots = cluster_slots
+        self._takes_plain = takes_plain
+        self.kind = needs.PLAIN if not cluster_slots else needs.ANY if takes_plain else needs.NEEDING
+        """The jobs that it may get, if some need resources."""
         self.name = ""
         self.outstanding: dict[str, float] = {}
         """Names given to the worker and not answered yet, with the time (monotonic)."""
@@ -86,6 +95,10 @@ class WorkerProcess:
     def may_get_names(self) -> bool:
         """True if the worker has answered for all reassigned names, and is not retired."""
         return self.is_ready and not self.unanswered and not self.is_retired
+
+    def may_run(self, name: str) -> bool:
+        """Return whether it may get this name: only nodes have resources."""
+        return bool(self.cluster_slots) if NEEDS in name else self._takes_plain
 
     @property
     def is_silent(self) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import document, history, job, names, order, parents, record, settings, spec
+from queuectl.model import document, extras, history, job, names, order, parents, record, settings, spec
 from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files, sharing
@@ -38,7 +38,9 @@ def full_name(
             blocked = parents.progress(msgspec.convert(after, spec.Recorded), [])
         due_at = taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), str(taken.spec.get("owner", ""))
-        place = str(taken.spec.get("queue", "")), names.key_flag(str(taken.spec.get("key", "")))
+        place = extras.place_of(
+            str(taken.spec.get("queue", "")), str(taken.spec.get("key", "")), taken.spec.get("resources", {})
+        )
     else:
         item = record.decode(data if taken is None else record.frame({"id": "x", **taken.spec}, taken.history))
         standing = item.standing()

@@ -143,6 +143,12 @@ class Places(NamedTuple):
     slots: int
 
 
+class Offers(NamedTuple):
+    """A node can fill these needs now (as in names), which none could before."""
+
+    needs: str
+
+
 class Left(NamedTuple):
     """The worker ends, and the commands of these jobs go on on their nodes, for `within_s` unless a pool comes."""
 
@@ -157,7 +163,7 @@ class Remark(NamedTuple):
     is_warning: bool = False
 
 
-Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Left | Remark
+Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Offers | Left | Remark
 
 _KINDS: tuple[type[Report], ...] = (
     Started,
@@ -168,6 +174,7 @@ _KINDS: tuple[type[Report], ...] = (
     Restored,
     Defect,
     Places,
+    Offers,
     Left,
     Remark,
 )

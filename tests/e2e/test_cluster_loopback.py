@@ -41,9 +41,10 @@ class Cluster:
         with open(spool.settings_path, "a", encoding="utf-8") as file:
             file.write(f'\n[cluster]\nscheduler = "unix:{nodes}"\nlease = "{lease}"\n')
 
-    def start_node(self, name: str) -> RealKeeper:
+    def start_node(self, name: str, *options: str) -> RealKeeper:
         """Start a keeper, or its successor."""
-        made = self.keepers[name] = RealKeeper(self.nodes / name, "--slots", "3", "--node", name, "--term-before", "1")
+        words = ("--slots", "3", "--node", name, "--term-before", "1", *options)
+        made = self.keepers[name] = RealKeeper(self.nodes / name, *words)
         made.__enter__()
         return made
 
@@ -215,6 +216,28 @@ def test_an_upgrade_stops_no_command(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.events("job1") == ["enqueued", "started", "succeeded"]
     assert cluster.runs(mark) == ["1"]
     assert Path(cluster.spool.log_path("job1", 1)).read_text() == "job1 done\n"
+
+
+@pytest.mark.slow
+def test_resources_are_found_and_hold_up_nobody(cluster: Cluster, tmp_path: Path) -> None:
+    """A job waits for the node that has what it needs; those that need nothing, or something else, pass it."""
+    cluster.add("huge", "true", resources={"GPU": 9})
+    for number in range(3):
+        cluster.guarded(f"gpu{number}", 0.3, tmp_path / "gpu", resources={"GPU": 1})
+    for number in range(4):
+        cluster.add(f"plain{number}", "true")
+    pool = cluster.start_pool("--cluster", "--count", "1")
+    wait_until(lambda: sum(name.startswith("plain") for name in names_in(cluster.spool, "done")) == 4)
+    assert sorted(names_in(cluster.spool, "pending"))[0].startswith("gpu0,")
+    cluster.start_node("w3", "--resource", "GPU=1")
+    wait_until(lambda: sum(name.startswith("gpu") for name in names_in(cluster.spool, "done")) == 3)
+    for number in range(3):
+        history = json.loads(Path(cluster.spool.path("done", f"gpu{number}.json")).read_text())["history"]
+        assert [event["node"] for event in history if event["event"] == "started"] == ["w3"]
+    (left,) = names_in(cluster.spool, "pending")
+    assert left.startswith("huge,") and left.endswith(",needs=GPU-9.json")
+    pool.terminate()
+    assert pool.wait(30) == 0
 
 
 def _node_of(cluster: Cluster, job_id: str) -> str:

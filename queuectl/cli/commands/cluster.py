@@ -117,16 +117,24 @@ def _own_scratch() -> str:
 
 
 def amounts(words: list[str]) -> list[str]:
-    """Check and return the resources that `--resource` names."""
+    """Check the resources that `--resource` names; return them with sizes as numbers."""
+    from queuectl.errors import InvalidJobError
+    from queuectl.model import needs
+
+    made = []
     for word in words:
-        name, _, amount = word.partition("=")
+        name, _, value = word.partition("=")
         try:
-            is_good = 0 < float(amount) < math.inf and name == "".join(name.split()) != ""
+            number = float(value)
         except ValueError:
-            is_good = False
-        if not is_good:
-            raise typer.BadParameter(f"{word[:60]!r} is not NAME=AMOUNT, such as GPU=2", param_hint="--resource")
-    return words
+            number = math.nan
+        try:
+            found = needs.parse({name: value if math.isnan(number) else number})
+        except InvalidJobError:
+            hint = f"{word[:60]!r} is not NAME=AMOUNT, such as GPU=2 or memory=64GB"
+            raise typer.BadParameter(hint, param_hint="--resource") from None
+        made.append(f"{name}={needs.exact(found[name])}")
+    return made
 
 
 @app.command("list", short_help="List the nodes of the spool's cluster.")

@@ -56,6 +56,7 @@ _OPTIONS = {
     "expires_after": "--expires",
     "snooze_exit_codes": "--snooze-on",
     "tags": "--tag",
+    "resources": "--resource",
 }
 # For more jobs than this, a terminal shows their number instead of each id.
 _NAME_AT_MOST = 20
@@ -85,6 +86,7 @@ class Overrides(NamedTuple):
     retry_on: list[int]
     output_max: str | None
     minimal_env: bool
+    resource: list[str]
     meta: list[str]
     stdin: bool
     stdin_file: str | None
@@ -178,6 +180,10 @@ def enqueue(
     minimal_env: Annotated[
         bool, typer.Option("--minimal-env", help="Pass only the most necessary environment variables.")
     ] = False,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AMOUNT", help="Run only on a node that has this free, such as GPU=1 (repeatable)."),
+    ] = None,
     meta: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep this text with the job (repeatable).")
     ] = None,
@@ -255,6 +261,7 @@ def enqueue(
         retry_on=retry_on or [],
         output_max=output_max,
         minimal_env=minimal_env,
+        resource=resource or [],
         meta=meta or [],
         stdin=stdin,
         stdin_file=stdin_file,
@@ -369,6 +376,8 @@ def _typed(given: Overrides) -> dict[str, Any]:
         made["env"] = dict(map(sources.pair, given.env))
     if given.meta:
         made["meta"] = dict(sources.pair(text, "--meta") for text in given.meta)
+    if given.resource:
+        made["resources"] = dict(map(sources.amount, given.resource))
     if given.tag:
         made["tags"] = given.tag
     if given.stdin:

@@ -14,6 +14,7 @@ import pytest
 from queuectl.cluster import protocol
 from queuectl.cluster.executor import ClusterExecutor
 from queuectl.cluster.worker import ClusterWorker
+from queuectl.flows.admission import NO_PLACE
 from queuectl.model.settings import defaults
 from queuectl.spool import node_boards, stamps
 from queuectl.spool.folder import SpoolDir
@@ -22,7 +23,7 @@ from queuectl.spool.node_boards import NodeBoard
 from queuectl.spool.session import Session
 from queuectl.system import boot
 from queuectl.system.clock import Clock
-from queuectl.worker.messages import Kill, Leave, Left, Remark, unpack
+from queuectl.worker.messages import Kill, Leave, Left, Offers, Passed, Remark, unpack
 from tests.helpers import Desk, names_in, wait_until
 from tests.unit.cluster.fake_node import FakeCarrier, FakeKeeper
 
@@ -249,6 +250,34 @@ def test_the_board_shows_the_nodes(bench: Bench, keeper: FakeKeeper, monkeypatch
     bench.worker._link._take_in(Leave())
     bench.worker.run()
     assert node_boards.read(bench.spool, bench.executor.session) is None
+
+
+def test_a_job_with_resources_starts_where_they_are_free(bench: Bench, keeper: FakeKeeper) -> None:
+    """It is not claimed before: it waits, others pass it, and the pool hears when a node has what it needs."""
+    keeper.resources = {"GPU": 1.0}
+    bench.until(lambda: bench.executor.places())
+    bench.add(id="big", resources={"GPU": 2})
+    first = bench.add(id="first", resources={"GPU": 1})
+    assert first == "first,needs=GPU-1.json"
+    bench.add(id="plain")
+    bench.until(lambda: len(keeper.runs) == 2)
+    second = bench.desk.enqueue(id="second", resources={"GPU": 1})
+    bench.worker._link.names.append(second)
+    bench.until(lambda: not bench.worker._link.names)
+    bench.worker._link.flush()
+    reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
+    gated = {
+        each.name for each in reports if isinstance(each, Passed) and getattr(each.declined, "why", "") == NO_PLACE
+    }
+    assert {"big,needs=GPU-2.json", second} <= gated
+    assert sorted(names_in(bench.spool, "running")) == ["first.json", "plain.json"]
+    (run,) = [run for run in keeper.runs if ".first." in run]
+    keeper.end(run)
+    bench.until(lambda: names_in(bench.spool, "done"))
+    reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
+    assert [each.needs for each in reports if isinstance(each, Offers)] == ["GPU-1"]
+    bench.worker._link.names.append(second)
+    bench.until(lambda: any(".second." in run for run in keeper.runs))
 
 
 def test_variables_do_not_cross_an_open_network(bench: Bench, keeper: FakeKeeper) -> None:

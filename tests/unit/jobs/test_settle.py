@@ -42,7 +42,7 @@ def test_failures_wait_exactly_the_power_of_the_base_and_then_die(desk: Desk) ->
         waits.append(settled.delay_s)
         assert 0 <= settled.due_at - (now_at + 2**attempt) < 0.001
         name = settled.name
-        assert names.parse(name) == ("job1", pytest.approx(settled.due_at, abs=1e-6), 0, "", "", "", "", "")
+        assert names.parse(name) == ("job1", pytest.approx(settled.due_at, abs=1e-6), 0, "", "", "", "", "", "")
         assert isinstance(desk.decline(name), Later)
     assert waits == [2, 4, 8]
     desk.clock.advance(100)

@@ -8,6 +8,7 @@ import pytest
 
 from queuectl.model import names
 from queuectl.model.blocked_names import BlockedNames
+from queuectl.model.needs import Choice
 from queuectl.model.run_queue import RunQueue
 
 NOW_AT = 1_796_007_600.0
@@ -111,6 +112,6 @@ def test_the_run_queue_keeps_blocked_names_and_forgets_those_that_are_gone() -> 
 
 def test_a_pool_for_some_queues_takes_blocked_jobs_too() -> None:
     """Only the record says which queue a blocked job is in, so its claim decides."""
-    queue = RunQueue(only=("mail",))
+    queue = RunQueue(choice=Choice(frozenset(("mail",))))
     queue.update([], [f"{names.generate_id(NOW_AT, random.Random(1))},after=p.json"], NOW_AT)
     assert len(queue.blocked) == 1

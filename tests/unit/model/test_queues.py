@@ -7,6 +7,7 @@ import pytest
 from queuectl.errors import InvalidJobError, InvalidSettingsError
 from queuectl.model import job, names, record, settings
 from queuectl.model.job import RetryDefaults
+from queuectl.model.needs import Choice
 from queuectl.model.queues import Place, Queue, place
 from queuectl.model.run_order import in_order
 from queuectl.model.run_queue import RunQueue
@@ -28,7 +29,7 @@ def _take_all(queue: RunQueue) -> list[str]:
 def _queue(
     *listed: str, limits: dict[str, Queue] | None = None, slots: int = 8, only: tuple[str, ...] = ()
 ) -> RunQueue:
-    made = RunQueue(limits, slots=slots, only=only)
+    made = RunQueue(limits, slots=slots, choice=Choice(frozenset(only)))
     made.update(*names.split_generated(sorted(listed)), NOON_AT)
     return made
 
@@ -42,7 +43,7 @@ def _queue(
 def test_key_in_a_name_is_read_back(key: str) -> None:
     """The flag of any key is one that a name can hold and that no file in the making looks like (P11)."""
     flag = names.key_flag(key)
-    name = names.waiting_name("a", None, 0, place=("mail", flag))
+    name = names.waiting_name("a", None, 0, place=("mail", flag, ""))
     assert names.parse(name) == names.NameParts("a", None, 0, "", "", "mail", flag)
     assert not names.is_temporary(name)
     assert len(flag) <= 32
@@ -58,7 +59,7 @@ def test_other_keys_have_other_flags() -> None:
 def test_longest_name_has_room() -> None:
     """All flags at their longest fit into a name of 255 bytes."""
     longest = names.waiting_name(
-        "i" * 100, NOON_AT + 0.123, -999_999, "o" * 32, place=("q" * 24, names.key_flag("x" * 200))
+        "i" * 100, NOON_AT + 0.123, -999_999, "o" * 32, place=("q" * 24, names.key_flag("x" * 200), "")
     )
     assert len(names.held_name(longest)) <= names.NAME_MAX_BYTES - 6
     parts = names.parse(longest)
@@ -79,7 +80,7 @@ def test_record_with_a_queue_has_format_2() -> None:
     """An older queuectl must refuse what it cannot gate; a record without queue and key stays as it was."""
     made = job.normalise({"command": "x", "queue": "mail", "key": "a b"}, defaults=DEFAULTS, now_at=0).spec
     item = record.decode(record.frame({"id": "a", **made}, []))
-    assert (item.format, item.place) == (2, ("mail", names.key_flag("a b")))
+    assert (item.format, item.place) == (2, ("mail", names.key_flag("a b"), ""))
     plain = job.normalise({"command": "x", "queue": "default"}, defaults=DEFAULTS, now_at=0).spec
     assert "queue" not in plain
     assert record.frame({"id": "a", **plain}, []).startswith(b'{\n "format": 1,')

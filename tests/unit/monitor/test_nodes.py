@@ -165,6 +165,20 @@ def test_why_a_job_waits_for_nodes(head: Head, desk: Desk) -> None:
     assert reason(head, desk, "job1").kind == "next"
 
 
+def test_why_a_job_waits_for_resources(head: Head, desk: Desk) -> None:
+    """Which resources no node has, and who had them; or who has them and is busy."""
+    desk.enqueue(id="job1", resources={"GPU": 3, "memory": "16GB"})
+    head.show(node("w1"))
+    found = reason(head, desk, "job1")
+    assert found.text == "no node offers GPU=3, memory=16 GiB"
+    assert found.change == "queuectl cluster node SCHEDULER --resource GPU=3 --resource memory=17179869184"
+    desk.enqueue(id="job2", resources={"GPU": 2})
+    head.show(node("w1", resources={}), node("w7", used=0, gone_s=boot.uptime_s() - 180))
+    assert reason(head, desk, "job2").text == "no node offers GPU=2 (w7 had, gone for 3 min)"
+    head.show(node("w1"))
+    assert reason(head, desk, "job2").text == "it needs GPU=2; nodes that offer it run other jobs: w1"
+
+
 def test_why_a_job_runs_on_a_node(head: Head, desk: Desk) -> None:
     """Where it runs; if its node is cut off, when it is given up; if its worker is gone, what the next one does."""
     session = Desk(desk.spool, worker=head.worker, clock=desk.clock)
