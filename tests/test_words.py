@@ -66,13 +66,13 @@ class Text(NamedTuple):
 
 def texts_of_python(place: str, source: str) -> Iterator[Text]:
     """Yield each string literal (an f-string with {} for what is filled in), docstring and block of comments."""
-    tree = ast.parse(source)
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.JoinedStr | ast.Constant)]
+    inner = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             parts = [str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values]
             yield Text(place, node.lineno, "".join(parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+        elif isinstance(node.value, str) and id(node) not in inner:
             yield Text(place, node.lineno, node.value)
     start, block = 0, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
