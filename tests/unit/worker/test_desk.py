@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,6 @@ from queuectl.worker.slot import Slot
 from tests.helpers import Desk, FakeClock
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and modes of POSIX")
-
-
-@pytest.fixture
-def slot(desk: Desk) -> Iterator[Slot]:
-    """An open slot."""
-    made = Slot(desk.session, "w9")
-    made.open()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -43,15 +43,6 @@ class OneProcess:
         self.grace_s = grace_s
         yield 0.02
         return Ended(143, "ended by SIGTERM", killed=(5,), left=(6,))
-
-
-@pytest.fixture
-def slot(desk: Desk) -> Iterator[Slot]:
-    """An open slot."""
-    made = Slot(desk.session, "w9")
-    made.open()
-    yield made
-    made.close()
 
 
 def test_a_command_gets_its_folder_its_variables_and_its_slot(

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from queuectl.system.locks import is_held
 from queuectl.worker.slot import Slot
 from tests.helpers import Desk
-
-
-@pytest.fixture
-def slot(desk: Desk) -> Iterator[Slot]:
-    """An open slot."""
-    made = Slot(desk.session, "w9")
-    made.open()
-    yield made
-    made.close()
 
 
 def test_a_plain_success_keeps_lease_and_output(slot: Slot) -> None:
