@@ -41,6 +41,7 @@ from queuectl.system.clock import Clock
 
 if TYPE_CHECKING:
     from queuectl.monitor.results import Ending
+    from queuectl.spool.groups import GroupCounts
     from queuectl.spool.lookup import Counts, Job
 
 
@@ -156,15 +157,23 @@ class Spool:
         told: Callable[[str, int], None] = lambda _what, _number: None,
         made: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda document: document,
         allow_missing: bool = False,
+        name: str = "flow",
     ) -> list[str]:
         """Put many jobs into the spool, as `enqueue_many`, but take only values that a job file may hold.
 
-        `made` turns each item into the document of a job. Raises as `enqueue`.
+        `made` turns each item into the document of a job. If jobs name each other by `ref` or `*`, their ids begin
+        with `name`. Raises as `enqueue`.
         """
         from queuectl.spool import trust
 
+        listed = documents if isinstance(documents, list) else list(documents)
+        if any(isinstance(each, Mapping) and ("ref" in each or "after" in each) for each in listed):
+            from queuectl.jobs import flow_enqueue
+
+            if flow_enqueue.is_flow(listed):
+                return self._enqueue_flow(listed, told=told, made=made, name=name, allow_missing=allow_missing)
         prepared, wanted = self._producer.prepare_all(
-            documents, made=made, on_progress=lambda number: told("checked", number)
+            listed, made=made, on_progress=lambda number: told("checked", number)
         )
         with self._translated():
             trust.check(self.folder)  # P10: others who can write to the spool could change the job
@@ -173,6 +182,34 @@ class Spool:
             if wanted:
                 self._producer.refuse_duplicates(wanted)
             return self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
+
+    def _enqueue_flow(
+        self,
+        documents: list[Mapping[str, Any]],
+        *,
+        told: Callable[[str, int], None],
+        made: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        name: str,
+        allow_missing: bool,
+    ) -> list[str]:
+        """Put jobs that name each other into the spool, parents first; return their ids in the order given."""
+        from queuectl.jobs import flow_enqueue
+        from queuectl.spool import trust
+
+        with self._translated():
+            ids, prepared = flow_enqueue.prepare(
+                self.session,
+                self._producer,
+                documents,
+                name=name,
+                made=made,
+                on_progress=lambda number: told("checked", number),
+            )
+            trust.check(self.folder)
+            if not allow_missing:
+                self._producer.refuse_missing(prepared)
+            self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
+        return ids
 
     # ---------------------------------------------------------------------------------------------------- wait
 
@@ -249,8 +286,20 @@ class Spool:
 
         return lookup.load(self.session, state, name)
 
-    def jobs(self, state: str) -> Iterator[Job]:
-        """Return the jobs in a state, ordered by file name (generated ids: oldest first).
+    def group(self, token: str) -> GroupCounts:
+        """Count the jobs of a group by state: their ids begin with `token` and a dash, as the jobs of one file do.
+
+        The id of one of its jobs is as good as the token. List each folder once and open no file. All counts are 0 if
+        there is no such group.
+        """
+        from queuectl.spool import groups
+
+        text = arguments.text("token", token)
+        with self._translated():
+            return groups.counts(self.folder, groups.token_of(text) or text)
+
+    def jobs(self, state: str, *, group: str = "") -> Iterator[Job]:
+        """Return the jobs in a state, ordered by file name (generated ids: oldest first); of one group, if named.
 
         Skip files that are not jobs (yet) and jobs that move on meanwhile.
 
@@ -259,7 +308,7 @@ class Spool:
         """
         from queuectl.spool import lookup
 
-        return lookup.jobs(self.session, arguments.text("state", state))
+        return lookup.jobs(self.session, arguments.text("state", state), group=arguments.text("group", group))
 
     def counts(self) -> Counts:
         """Count the jobs in each state. List each folder once and open no file."""

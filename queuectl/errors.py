@@ -4,6 +4,7 @@
     ├── InvalidJobError (ValueError)         a document is not a valid job: the key and what is wrong
     ├── InvalidSettingsError (ValueError)    a mistake in queuectl.toml: the file, the key and what is allowed
     ├── UnknownJobError (LookupError)        no file in the spool has this id
+    │   ├── UnknownGroupError                no job belongs to this group
     │   └── UnknownFileError                 no rejected file has this name
     ├── AmbiguousIdError (LookupError)       several ids begin like this
     ├── DuplicateJobError                    the id is in use: in which state
@@ -85,6 +86,15 @@ class UnknownParentError(UnknownJobError):
             hint="enqueue that job first; if it arrives later, use --allow-missing (Python: allow_missing=True)",
         )
         self.job_id = job_id
+
+
+class UnknownGroupError(UnknownJobError):
+    """No job in the spool belongs to the group `token`."""
+
+    def __init__(self, token: str) -> None:
+        hint = "a group is the jobs of one file, and its name is what their ids begin with"
+        QueuectlError.__init__(self, f"no job of a group {token[:120]!r} in this spool", hint=hint)
+        self.job_id = self.token = token
 
 
 class UnknownFileError(UnknownJobError):

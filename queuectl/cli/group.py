@@ -86,6 +86,7 @@ SPOOL_HELP = (
 )
 JSON_HELP = "Print JSON for programs."
 YES_HELP = "Skip the confirmation. Required if there is no terminal to ask on."
+GROUP_HELP = "Only jobs of this group: those of one file, whose ids begin with TOKEN."
 DRY_RUN_HELP = "Only show what would change."
 DEBUG_HELP = "Show where in the program an error occurred."
 

@@ -55,10 +55,19 @@ JobId = Annotated[
         autocompletion=completion.ids(*completion.ANY_STATE),
     ),
 ]
-JobIds = Annotated[
-    list[str],
+OptionalJobId = Annotated[
+    str | None,
     typer.Argument(
-        metavar="ID...",
+        metavar="[ID]",
+        show_default=False,
+        help="Job id; its first characters are enough.",
+        autocompletion=completion.ids(*completion.ANY_STATE),
+    ),
+]
+JobIds = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...",
         show_default=False,
         help="Job ids; the first characters of an id are enough.",
         autocompletion=completion.ids(PENDING, RUNNING),

@@ -41,6 +41,7 @@ _FILTERS: dict[str, Any] = {
         typer.Option(metavar="NAME", help="Only jobs of this queue.", autocompletion=completion.queues()),
     ],
     "key": Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs with this key.")],
+    "of_group": Annotated[str | None, typer.Option("--group", metavar="TOKEN", help=group.GROUP_HELP)],
     "since": Annotated[
         str | None, typer.Option(metavar="TIME", help="Only jobs that changed within this time: 30m, 12h, 7d.")
     ],
@@ -66,7 +67,7 @@ def filter_helps() -> dict[str, str]:
     found = {}
     for name, annotation in _FILTERS.items():
         (option,) = annotation.__metadata__
-        found[f"--{name.replace('_', '-')} {option.metavar}"] = option.help
+        found[f"--{name.removeprefix('of_').replace('_', '-')} {option.metavar}"] = option.help
     return found
 
 
@@ -80,6 +81,7 @@ class Chosen(NamedTuple):
     owner: str | None = None
     queue: str | None = None
     key: str | None = None
+    of_group: str | None = None
     since: str | None = None
     older_than: str | None = None
     exit_code: int | None = None
@@ -90,8 +92,8 @@ class Chosen(NamedTuple):
     @property
     def is_wide(self) -> bool:
         """Return whether filters select the jobs, not ids."""
-        filters = (self.tag, self.owner, self.queue, self.key, self.since, self.older_than, self.exit_code, self.match)
-        return self.everything or bool(self.state) or any(value is not None for value in filters)
+        filters = (self.tag, self.owner, self.queue, self.key, self.of_group, self.since, self.older_than, self.match)
+        return self.everything or bool(self.state) or any(value is not None for value in (*filters, self.exit_code))
 
 
 def chooses(
@@ -191,7 +193,8 @@ def choose(
     passes = _test_of(chosen)
     found: list[str] = []
     with Progress() as progress:
-        for number, job in enumerate((job for state in states for job in spool.jobs(state)), 1):
+        of_group = chosen.of_group or ""
+        for number, job in enumerate((job for state in states for job in spool.jobs(state, group=of_group)), 1):
             progress.tell(partial("read {}, {} selected".format, count_of(number, "job"), len(found)))
             if passes(job) and test(job):
                 found.append(job.id)

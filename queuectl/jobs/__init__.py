@@ -9,6 +9,7 @@ __all__ = [
     "edit",
     "enqueue",
     "error_text",
+    "flow_enqueue",
     "hold",
     "hopeless",
     "lines",

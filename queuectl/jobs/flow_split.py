@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -180,19 +180,6 @@ class FlowSplit:
         self._spool.replace_file(
             self._spool.plan_path(token, number), data, hint=token, sync=self._session.syncs_accepted
         )
-
-
-def has_flow(documents: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether documents that are enqueued together name each other by refs or `*`."""
-    return any(_names_others(each) for each in documents)
-
-
-def _names_others(given: Mapping[str, Any]) -> bool:
-    after = given.get("after")
-    listed = after if isinstance(after, list) else [after]
-    return given.get("ref") is not None or any(
-        each == flow.STAR or (isinstance(each, Mapping) and each.get("id") == flow.STAR) for each in listed
-    )
 
 
 def _where(line: int, place: int) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "desk",
     "folder",
     "full_names",
+    "groups",
     "layout",
     "lease",
     "listing",

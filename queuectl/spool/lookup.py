@@ -28,6 +28,7 @@ from queuectl.model.lifecycle import (
     STATES,
     SUCCEEDED,
 )
+from queuectl.spool import groups
 from queuectl.spool.access import not_regular
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
@@ -233,8 +234,8 @@ def load_drop(session: Session, state: str, name: str) -> Job:
     return _job(item, state, path, spec, taken.history)
 
 
-def jobs(session: Session, state: str) -> Iterator[Job]:
-    """Return the jobs in a state, in the order of their files' names (generated ids: oldest first).
+def jobs(session: Session, state: str, *, group: str = "") -> Iterator[Job]:
+    """Return the jobs in a state, in the order of their files' names (generated ids: oldest first); of one group only.
 
     Skip files that are not jobs (yet) and jobs that move meanwhile.
 
@@ -244,11 +245,12 @@ def jobs(session: Session, state: str) -> Iterator[Job]:
     folder_state = STATE_ALIASES.get(state, state)
     if folder_state not in STATES:
         raise ValueError(f"no state {state!r}; the states are {', '.join(STATES)}")
-    return _jobs(session, folder_state)
+    return _jobs(session, folder_state, group)
 
 
-def _jobs(session: Session, state: str) -> Iterator[Job]:
-    for name in session.spool.job_names(state):
+def _jobs(session: Session, state: str, group: str) -> Iterator[Job]:
+    listed = session.spool.job_names(state)
+    for name in groups.of(listed, group) if group else listed:
         try:
             yield load(session, state, name)
         except (DamagedRecordError, OSError):

@@ -282,23 +282,31 @@ def enqueue(
         _check(typed)
         documents = [_apply(document, typed) for document in documents]
     spool = context.open_spool()
-    ids = _put_in(spool, documents, allow_missing=allow_missing)
+    ids = _put_in(spool, documents, allow_missing=allow_missing, name=_name_of(words or []))
     _warn(spool, documents)
-    _tell(ids)
+    _tell(ids, is_flow=any(document.get("ref") is not None for document in documents))
     if not spool.folder.has_pool_traces():
         printing.message(printing.NO_WORKERS)
 
 
-def _put_in(spool: "Spool", documents: list[dict[str, Any]], *, allow_missing: bool) -> list[str]:
+def _name_of(words: list[str]) -> str:
+    """Return what the ids of jobs that name each other begin with: the name of their file."""
+    if not words or not _is_source(words[0]):
+        return "flow"
+    return os.path.splitext(os.path.basename(words[0]))[0] or "flow"
+
+
+def _put_in(spool: "Spool", documents: list[dict[str, Any]], *, allow_missing: bool, name: str) -> list[str]:
     """Enqueue all jobs; show the progress if they are very many."""
     if len(documents) <= _TELL_FROM:
-        return spool.enqueue_documents(documents, allow_missing=allow_missing)
+        return spool.enqueue_documents(documents, allow_missing=allow_missing, name=name)
     from queuectl.cli.terminal.progress import Progress
 
     with Progress() as progress:
         return spool.enqueue_documents(
             documents,
             allow_missing=allow_missing,
+            name=name,
             told=lambda what, number: progress.tell(lambda: f"{what} {number} of {len(documents)} jobs"),
         )
 
@@ -446,15 +454,21 @@ def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
     for document in documents:
         if document.keys() <= known and "queue" not in document:
             continue
-        for text in job.normalise(document, defaults=spool.settings.retry_defaults, now_at=0).warnings:
+        alone = {key: value for key, value in document.items() if key not in ("ref", "after")}
+        for text in job.normalise(alone, defaults=spool.settings.retry_defaults, now_at=0).warnings:
             if text not in seen:
                 seen.add(text)
                 printing.warning(text)
 
 
-def _tell(ids: list[str]) -> None:
+def _tell(ids: list[str], *, is_flow: bool) -> None:
     if not printing.is_terminal():
         sys.stdout.write("".join(f"{job_id}\n" for job_id in ids))
+    elif is_flow:
+        from queuectl.spool import groups
+
+        token = groups.token_of(ids[0])
+        printing.line(f"enqueued {len(ids)} jobs as group {token}; to see how far they are: show --group {token}")
     elif len(ids) > _NAME_AT_MOST:
         printing.line(f"enqueued {len(ids)} jobs, {ids[0]} to {ids[-1]}")
     else:

@@ -19,6 +19,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.monitor import order, rejected
+from queuectl.spool import groups
 from queuectl.spool.lookup import Job
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Wanted(NamedTuple):
     owner: str | None = None
     queue: str | None = None
     key: str | None = None
+    group: str | None = None
     cancelled: bool = False
     """Only cancelled jobs."""
 
@@ -90,6 +92,7 @@ def list_(
     owner: Owner = None,
     queue: Queue = None,
     key: Key = None,
+    of_group: Annotated[str | None, typer.Option("--group", metavar="TOKEN", help=group.GROUP_HELP)] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="Show at most this many jobs; 0 means all.")] = LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
@@ -111,10 +114,10 @@ def list_(
         show_rejected(spool, limit, as_json=as_json)
         return
     if chosen == CANCELLED:
-        show(spool, (DLQ,), wanted=Wanted(tag, owner, queue, key, cancelled=True), limit=limit, as_json=as_json)
+        show(spool, (DLQ,), wanted=Wanted(tag, owner, queue, key, of_group, True), limit=limit, as_json=as_json)
         return
     states = _ORDER if chosen is None else (chosen,)
-    show(spool, states, wanted=Wanted(tag, owner, queue, key), limit=limit, as_json=as_json)
+    show(spool, states, wanted=Wanted(tag, owner, queue, key, of_group), limit=limit, as_json=as_json)
 
 
 def state_named(word: str | None) -> str | None:
@@ -137,8 +140,8 @@ def state_named(word: str | None) -> str | None:
 def show(spool: Spool, states: tuple[str, ...], *, wanted: Wanted = Wanted(), limit: int, as_json: bool) -> None:
     """Print the jobs of some states."""
     look = _Look(spool, time.time(), wanted)
-    seeks = wanted != _ALL
-    listed = {state: _names(spool, state) for state in states}
+    seeks = look.seeks
+    listed = {state: _names(spool, state, wanted.group) for state in states}
     shares = _shares({state: len(found) for state, found in listed.items()}, limit)
     shown = {state: look.at(state, found, limit if seeks else shares[state]) for state, found in listed.items()}
     all_found = [job for part in shown.values() for job in part.jobs]
@@ -153,12 +156,13 @@ def show(spool: Spool, states: tuple[str, ...], *, wanted: Wanted = Wanted(), li
     elif found_jobs:
         printing.table(rows.HEADERS, [rows.row(job, look.now_at) for job in found_jobs], known=spool.folder.ids)
     else:
-        printing.message("no jobs match" if seeks or len(states) == 1 else "no jobs in this spool")
+        printing.message("no jobs match" if wanted != _ALL or len(states) == 1 else "no jobs in this spool")
     _note(shown, seeks=seeks)
 
 
-def _names(spool: Spool, state: str) -> list[str]:
-    return spool.folder.waiting_names() if state == PENDING else spool.folder.job_names(state)
+def _names(spool: Spool, state: str, of_group: str | None) -> list[str]:
+    listed = spool.folder.waiting_names() if state == PENDING else spool.folder.job_names(state)
+    return listed if of_group is None else groups.of(listed, of_group)
 
 
 def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
@@ -180,9 +184,14 @@ class _Look(NamedTuple):
     now_at: float
     wanted: Wanted
 
+    @property
+    def seeks(self) -> bool:
+        """Whether files must be opened to select jobs; names tell the group."""
+        return self.wanted._replace(group=None) != _ALL
+
     def at(self, state: str, listed: list[str], limit: int) -> Shown:
         """Open files of one state, in order, until `limit` jobs pass the filters; 0 means all."""
-        seeks = self.wanted != _ALL
+        seeks = self.seeks
         found: list[Job] = []
         others: list[str] = []
         looked = 0

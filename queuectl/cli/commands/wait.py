@@ -8,11 +8,14 @@ import typer
 
 from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group
+from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.rows import JobIds, duration, ending_text
 from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.progress import Progress
+from queuectl.errors import UnknownGroupError
 from queuectl.monitor.progress import of_job
 from queuectl.monitor.results import Ending, Wait, id_at_end
+from queuectl.spool import groups
 
 app = group.new_app()
 
@@ -21,11 +24,12 @@ _NAMED = 3
 
 @app.command()
 def wait(
-    ids: JobIds,
+    ids: JobIds = None,
     first: Annotated[bool, typer.Option("--any", help="Stop waiting when any of the jobs has ended.")] = False,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Give up after this long, with exit code 124: 30s, 10m.")
     ] = None,
+    of_group: Annotated[str | None, typer.Option("--group", metavar="TOKEN", help=group.GROUP_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
     """Wait until jobs have ended.
@@ -35,6 +39,7 @@ def wait(
       queuectl wait job1 --timeout 10m
       queuectl wait job1 job2 && echo both succeeded
       queuectl wait --any job1 job2
+      queuectl wait --group build-20261124T031500-x2k9
 
     A job has ended when it is done or dead. A job that waits for a retry has not ended.
 
@@ -46,7 +51,7 @@ def wait(
     """
     limit_s = None if timeout is None else duration(timeout, "--timeout")
     spool = context.open_anyway()
-    waiting = Wait(spool.session, [id_at_end(spool.session, spool.resolve(job_id)) for job_id in ids])
+    waiting = Wait(spool.session, _ids(spool, ids or [], of_group))
     with Progress() as progress:
         in_time = waiting.until_ended(
             first=first,
@@ -63,6 +68,19 @@ def wait(
         printing.message(f"the time is up: {_named(waiting.left)} not ended")
         raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
     raise typer.Exit(_code(ended[:1] if first else ended))
+
+
+def _ids(spool: Spool, ids: list[str], of_group: str | None) -> list[str]:
+    """Return the ids to wait for: those that were typed, and those of a group."""
+    if not ids and of_group is None:
+        raise WrongUsageError("no jobs are selected", hint="give ids, or --group TOKEN")
+    found = [id_at_end(spool.session, spool.resolve(job_id)) for job_id in ids]
+    if of_group is not None:
+        members = groups.ids(spool.folder, of_group)
+        if not members:
+            raise UnknownGroupError(of_group)
+        found += members
+    return found
 
 
 def _so_far(spool: Spool, waiting: Wait, passed_s: float) -> str:
