@@ -9,7 +9,8 @@ it ends. It counts for as long as the record of the job says that it runs under 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import lifecycle, record
@@ -28,7 +29,7 @@ MAX_BYTES = 16 * 1024 * 1024
 _LINE = re.compile(rb"([!-~]+) ([!-~]+) ([!-~]+)( \?)? *\n")
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """A job that is in: its lease, its key ("": none), its id."""
 
     lease: str

@@ -22,7 +22,8 @@ import errno
 import os
 import time
 from collections import OrderedDict
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.flows import boards
 from queuectl.flows.boards import Entry
@@ -49,7 +50,7 @@ _GROWS_FREELY = 64
 _READINGS = 3
 
 
-class Shut(NamedTuple):
+class Shut(msgspec.Struct, frozen=True):
     """The gate lets no more in: `why` is FULL, KEY_FULL or BUSY."""
 
     why: str

@@ -10,7 +10,9 @@ import contextlib
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.spool import trust
@@ -44,7 +46,7 @@ def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
             os.close(fd)
 
 
-class Opened(NamedTuple):
+class Opened(msgspec.Struct, frozen=True):
     """The open folder of an inbox: its handle, which the caller closes, and its identity."""
 
     fd: int

@@ -30,7 +30,7 @@ class InboxFile(NamedTuple):
     why: str
 
 
-class InboxRefusal(NamedTuple):
+class InboxRefusal(msgspec.Struct, frozen=True):
     """A rejected file in an inbox: its present name, the reason, and the time ("": unknown)."""
 
     name: str

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from queuectl.errors import InvalidJobError
@@ -29,7 +30,7 @@ from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 
 
-class Start(NamedTuple):
+class Start(msgspec.Struct, frozen=True):
     """Who starts a job once it is adopted."""
 
     worker: str

@@ -6,7 +6,9 @@ Memory does not grow with the file: lines are read one at a time, and an array i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from queuectl.jobs import lines
 from queuectl.model import document, flow
@@ -17,7 +19,7 @@ from queuectl.system import files
 _LARGE_HINT = "put the data in a file of its own and pass its path"
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True):
     """One document: its line (0 in an array), its place, and the byte range of a line that could not be decoded."""
 
     content: dict[str, Any] | document.Refused

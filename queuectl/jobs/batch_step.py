@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
 from queuectl.jobs.batch_documents import Item
@@ -28,7 +29,7 @@ _PUBLISH_TRIES = 3
 _NOBODY, _OURS, _ANOTHER = "", "ours", "another's"
 
 
-class _Ready(NamedTuple):
+class _Ready(msgspec.Struct, frozen=True):
     """A job that is ready to be published, and the document it was made from."""
 
     made: Prepared

@@ -7,7 +7,6 @@ before or if it has changed. `claim` and `triage` act on the judgement.
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple
 
 import msgspec
 
@@ -40,13 +39,13 @@ class Candidate(msgspec.Struct, frozen=True):
     """queuectl published it whole, so it needs no check before the claim."""
 
 
-class Whole(NamedTuple):
+class Whole(msgspec.Struct, frozen=True):
     """A record: its bytes at the time it was judged."""
 
     data: bytes
 
 
-class Drop(NamedTuple):
+class Drop(msgspec.Struct, frozen=True):
     """One whole document: its bytes at the time it was judged, and the job in it.
 
     The bytes matter because a file that is overwritten in place can be half old and half new and still parse. So the

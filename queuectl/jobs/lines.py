@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.model import document
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.system import files, sharing
@@ -21,7 +23,7 @@ _MARK_BYTES = 4
 _FLOW_KEYS = ('"after"', '"ref"')
 
 
-class Form(NamedTuple):
+class Form(msgspec.Struct, frozen=True):
     """How the text of a file is encoded: the encoding, the length of its byte order mark, and the end of a line."""
 
     encoding: str
@@ -29,7 +31,7 @@ class Form(NamedTuple):
     feed: bytes
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True):
     """One line: its number from 1, its bytes without the line end, and where the next line begins in the file."""
 
     number: int

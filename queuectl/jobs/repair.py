@@ -7,7 +7,7 @@ place, at worst with a copy in rejected/. The caller holds the stripe of the job
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import history, names, record
@@ -27,7 +27,7 @@ class GoneError(Exception):
     """Nothing is left to repair: the file has changed or moved since it was read."""
 
 
-class Old(NamedTuple):
+class Old(msgspec.Struct, frozen=True):
     """A record to replace: its path, its bytes, and the version of the file they were read from."""
 
     path: str
@@ -36,7 +36,7 @@ class Old(NamedTuple):
     """None if no other process can change the file."""
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True):
     """A copy of the old bytes for a person: its name in rejected/, and the words of its reason text."""
 
     name: str

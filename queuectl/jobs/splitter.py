@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -35,7 +34,7 @@ _STEP_S = 0.1
 _EVERYTHING = 1 << 53
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """The result of one step: how far the split has come, and the names of the new jobs' files.
 
     If the whole file was refused, `kept` is its name in rejected/ and `why` and `hint` say why.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import ownership
@@ -29,7 +30,7 @@ from queuectl.system.clock import Clock
 _PASSES_AT_MOST = 4
 
 
-class Checked(NamedTuple):
+class Checked(msgspec.Struct, frozen=True):
     """The result of a check. `counts` are the job files that were checked, by state."""
 
     findings: list[Finding]

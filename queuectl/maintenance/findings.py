@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.errors import QueuectlError
 from queuectl.jobs.repair import GoneError as GoneError
 from queuectl.maintenance.debris import FileAge
@@ -40,7 +42,7 @@ class Finding(NamedTuple):
 Act = Callable[[], str | None]
 
 
-class Repair(NamedTuple):
+class Repair(msgspec.Struct, frozen=True):
     """How a fault is repaired: what is done, as a participle ("moved to done/"), and the function that does it.
 
     `act` may return more to say about the repair. It raises GoneError if nothing is left to repair, OSError or

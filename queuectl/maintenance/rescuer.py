@@ -9,7 +9,7 @@ or its lock is tried less and less often, and does not delay the others (P6).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
@@ -27,7 +27,7 @@ _AGAIN_FIRST_S, _AGAIN_MOST_S = 0.2, 30.0
 _REPORT_AFTER_TRIES = 3
 
 
-class Rescued(NamedTuple):
+class Rescued(msgspec.Struct, frozen=True):
     """A job that was found without its worker, and its new place."""
 
     job_id: str

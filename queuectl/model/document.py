@@ -13,7 +13,7 @@ import codecs
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -33,14 +33,14 @@ BLANK = "\0 \t\r"
 _TOO_DEEP = (f"it is nested too deeply, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
 
 
-class Incomplete(NamedTuple):
+class Incomplete(msgspec.Struct, frozen=True):
     """A text that does not parse: incomplete, or broken. `why` names the place, `hint` what to do if it stays so."""
 
     why: str
     hint: str = "write the file again, completely"
 
 
-class Refused(NamedTuple):
+class Refused(msgspec.Struct, frozen=True):
     """A complete text that cannot become a job: why, and what to do. `raw` is the text of an element of a batch."""
 
     why: str
@@ -48,19 +48,19 @@ class Refused(NamedTuple):
     raw: str = ""
 
 
-class Many(NamedTuple):
+class Many(msgspec.Struct, frozen=True):
     """An array or lines: each element is a parsed document, or a Refused for an invalid line."""
 
     documents: list[dict[str, Any] | Refused]
 
 
-class Single(NamedTuple):
+class Single(msgspec.Struct, frozen=True):
     """One parsed document."""
 
     document: dict[str, Any]
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, frozen=True):
     """A job ready to be framed.
 
     `spec` has an id if the document names one. `history` has the events of the document. `due_at` is the earliest start

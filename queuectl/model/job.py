@@ -42,7 +42,7 @@ class RetryDefaults(NamedTuple):
     """What the queues of the settings set instead."""
 
 
-class Normalised(NamedTuple):
+class Normalised(msgspec.Struct, frozen=True):
     """A valid job: its keys in the order of writing, its first due time, and warnings."""
 
     spec: dict[str, Any]

@@ -119,7 +119,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     left: tuple[int, ...] = ()
 
 
-class Spent(NamedTuple):
+class Spent(msgspec.Struct, frozen=True):
     """What a job has used of its time. Instants are seconds since 1970."""
 
     now_at: float

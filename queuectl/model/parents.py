@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -68,7 +68,7 @@ class Asked(Sequence[Parent]):
         return any(isinstance(ids, Members) and ids.find(job_id) >= 0 for _, ids, _ in self._parts)
 
 
-class Progress(NamedTuple):
+class Progress(msgspec.Struct, frozen=True):
     """How far a waiting job is, by its history."""
 
     pointer: str

@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model import names, needs, queues
 from queuectl.model.queues import DEFAULT, Place, Queues
 
 
-class Parked(NamedTuple):
+class Parked(msgspec.Struct, frozen=True, order=True):
     """A name that waits behind a full key: the order in which they come back, and its line."""
 
     before: int

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model.text import safe
 
@@ -18,7 +19,7 @@ _CHARS = 120
 _NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)(?:\s*%)?(?=\s|$)\s*")
 
 
-class Progress(NamedTuple):
+class Progress(msgspec.Struct, frozen=True):
     """A share from 0 to 100, or None if the command gives none, and a text that is safe to show."""
 
     percent: float | None

@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import names, times
 from queuectl.model.extras import DEFAULT_QUEUE
@@ -97,7 +99,7 @@ QUEUE_SETTINGS: tuple[Setting, ...] = (
 _BY_NAME = {setting.name: setting for setting in QUEUE_SETTINGS}
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True):
     """What limits a job: the queue and the key, with their limits."""
 
     queue: str

@@ -7,7 +7,8 @@ bottom, so that no meaning depends on colour alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.monitor.rows import Bucket
 
@@ -21,7 +22,7 @@ _GAP = 0.2
 _LEAST_PERCENT = 2.0
 
 
-class Bar(NamedTuple):
+class Bar(msgspec.Struct, frozen=True):
     """A rectangle, in percent of the plot."""
 
     x: float
@@ -30,7 +31,7 @@ class Bar(NamedTuple):
     height: float
 
 
-class Plot(NamedTuple):
+class Plot(msgspec.Struct, frozen=True):
     """What one chart shows. `area` and `line` are SVG paths, `slots` units wide and 100 high."""
 
     kind: str

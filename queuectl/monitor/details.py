@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, record
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SUCCEEDED
@@ -45,7 +47,7 @@ class Ended(NamedTuple):
     shape: str
 
 
-class _Run(NamedTuple):
+class _Run(msgspec.Struct, frozen=True):
     row: RunRow
     lease: str
     labels: Labels

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
 from queuectl.model.queues import Queues
@@ -59,7 +61,7 @@ class Scope(NamedTuple):
     """For how long to retry a record that another process has open (Windows)."""
 
 
-class Listing(NamedTuple):
+class Listing(msgspec.Struct, frozen=True):
     """The result for a folder."""
 
     total: int
@@ -73,7 +75,7 @@ class Listing(NamedTuple):
     cancelled: int = 0
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True):
     """The result for pending/."""
 
     listing: Listing

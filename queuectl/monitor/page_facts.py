@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model import times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
@@ -29,7 +30,7 @@ _NEWS_S = 3600.0
 _RETRIED_AT_ONCE = 20
 
 
-class Stat(NamedTuple):
+class Stat(msgspec.Struct, frozen=True):
     """One of the figures at the top; `target` is the section that it leads to, or "".
 
     A part of the small print is a text, and an instant if it ends in a time that passes.
@@ -42,7 +43,7 @@ class Stat(NamedTuple):
     is_bad: bool = False
 
 
-class Headline(NamedTuple):
+class Headline(msgspec.Struct, frozen=True):
     """The sentence at the top: its time that passes apart, if it has one, so that the script counts it on."""
 
     before: str
@@ -51,7 +52,7 @@ class Headline(NamedTuple):
     after: str
 
 
-class Gauge(NamedTuple):
+class Gauge(msgspec.Struct, frozen=True):
     """A bar for a run: how much of `total_s` is over and where its usual time ends, in percent (None: unknown)."""
 
     total_s: float
@@ -60,7 +61,7 @@ class Gauge(NamedTuple):
     is_late: bool
 
 
-class Cause(NamedTuple):
+class Cause(msgspec.Struct, frozen=True):
     """A cause, those of its jobs that have rows, and the command that retries all of them, or ""."""
 
     row: CauseRow

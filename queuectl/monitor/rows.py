@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 # Rows of a table, at most.
 ROWS = 200
 
@@ -260,7 +262,7 @@ class Bucket(NamedTuple):
     retried: int = 0
 
 
-class Load(NamedTuple):
+class Load(msgspec.Struct, frozen=True):
     """Throughput and depth of the queue, oldest first. Both are empty if no pool has counted."""
 
     hour: tuple[Bucket, ...] = ()
@@ -269,7 +271,7 @@ class Load(NamedTuple):
     """96 buckets of 15 min."""
 
 
-class EndedPool(NamedTuple):
+class EndedPool(msgspec.Struct, frozen=True):
     """How the pool that ended last has ended: `drained`, `stopped` or `died`; `at` is None if that is unknown."""
 
     how: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.breaker import Breaker
@@ -15,7 +16,7 @@ from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.session import Session
 
 
-class Core(NamedTuple):
+class Core(msgspec.Struct, frozen=True):
     """The values that nearly every part of a pool needs. Created once per pool (see `parts`)."""
 
     session: Session

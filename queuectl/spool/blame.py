@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model.lifecycle import STATES
 from queuectl.spool.folder import SpoolDir
@@ -24,7 +25,7 @@ _PROOF_S = 1.0
 _PROOF = b"a proof that files can be written here\n"
 
 
-class Fault(NamedTuple):
+class Fault(msgspec.Struct, frozen=True):
     """What is wrong with one file (or lock): its path, the error in words, and how to fix it ("" if unknown)."""
 
     path: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model.lifecycle import cancel_note
 from queuectl.spool.folder import SpoolDir
@@ -18,7 +19,7 @@ _MAX_BYTES = 4096
 _REASON_CHARS = 500
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """The run to end, who asked for it, and why ("" if unknown)."""
 
     job_id: str

@@ -10,7 +10,8 @@ import os
 import random
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
 from queuectl.model import names, record
@@ -26,7 +27,7 @@ from queuectl.system import acting, disk, files, sharing
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct, frozen=True):
     """A record as it was read: decoded, its bytes, and the signature of the file."""
 
     record: record.Record

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
 
 import msgspec
 
@@ -69,7 +68,7 @@ class Located(msgspec.Struct, frozen=True, gc=False):
     path: str
 
 
-class LogParts(NamedTuple):
+class LogParts(msgspec.Struct, frozen=True):
     """The parts of the name of a log or a result."""
 
     job_id: str

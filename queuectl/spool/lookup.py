@@ -10,7 +10,9 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, InvalidJobError, QueuectlError, UnknownJobError
 from queuectl.model import document, names, record, times
@@ -42,7 +44,7 @@ _DROPS_AT_MOST = 1000
 _TRIES = 5
 
 
-class Job(NamedTuple):
+class Job(msgspec.Struct, frozen=True):
     """A job as it is in the spool.
 
     `attempts` counts the runs since it was last enqueued or requeued that count against `max_retries + 1`, including
@@ -80,7 +82,7 @@ class Job(NamedTuple):
     """The id of the job that a waiting job waits for, by its name (key `after`); "" for none."""
 
 
-class Counts(NamedTuple):
+class Counts(msgspec.Struct, frozen=True):
     """Files in each folder. `waiting_for_time` counts the files of `pending` whose name says a later time."""
 
     pending: int

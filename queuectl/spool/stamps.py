@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import BOARD_ENDING
@@ -30,7 +31,7 @@ _MAX_BYTES = 256
 _LONGEST_S = 900.0
 
 
-class Stamp(NamedTuple):
+class Stamp(msgspec.Struct, frozen=True):
     """What a stamp says."""
 
     boot: str

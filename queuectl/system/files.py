@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.system.acting import as_owner
 from queuectl.system.sharing import SHARING_DEADLINE_S, open_handle, patiently
 
@@ -28,7 +30,7 @@ SAFE = NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _PIECE_BYTES = 256 * 1024
 
 
-class FileSig(NamedTuple):
+class FileSig(msgspec.Struct, frozen=True):
     """Identifies one version of a file without reading it. `mtime_ns` is only compared, never used as a time."""
 
     inode: int
@@ -128,7 +130,7 @@ def written_at(path: str) -> float | None:
 # ------------------------------------------------------------------------------------------------------ open handles
 
 
-class FileId(NamedTuple):
+class FileId(msgspec.Struct, frozen=True):
     """Identifies a file, and distinguishes it from a later file with the same inode."""
 
     device: int

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 LOCAL, NETWORK, USERSPACE, REMOVABLE, MEMORY, SHARED, UNKNOWN = (
     "local",
     "network",
@@ -62,7 +64,7 @@ class Volume(NamedTuple):
     """LOCAL, NETWORK, USERSPACE (FUSE), REMOVABLE, MEMORY, SHARED (of a virtual machine's host) or UNKNOWN."""
 
 
-class Space(NamedTuple):
+class Space(msgspec.Struct, frozen=True):
     """The free space, in bytes and in files. Files are None if the file system does not count them."""
 
     free_bytes: int

@@ -7,7 +7,8 @@ import random
 import signal
 import sys
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
@@ -22,7 +23,7 @@ def preload() -> None:
     choose.load()
 
 
-class WorkerSpec(NamedTuple):
+class WorkerSpec(msgspec.Struct, frozen=True):
     """A worker process to start."""
 
     name: str

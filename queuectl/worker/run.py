@@ -6,7 +6,9 @@ import errno
 import math
 import os
 from collections.abc import Generator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
+
+import msgspec
 
 from queuectl.jobs import budget
 from queuectl.jobs.verdict import Claimed
@@ -89,7 +91,7 @@ class Starter:
         return OSError(errno.ENOENT, text, self._cwd)
 
 
-class End(NamedTuple):
+class End(msgspec.Struct, frozen=True):
     """Why a run is ended early: the outcome's kind and reason, and how long the command may take to end."""
 
     kind: str
