@@ -46,7 +46,7 @@ GROUPS = {
         "retry": Entry("control", "retry_app", "Run dead or finished jobs again."),
         "edit": Entry("edit", "app", "Edit a waiting or dead job in your editor."),
         "hold": Entry("control", "hold_app", "Hold waiting jobs until you release them."),
-        "release": Entry("control", "release_app", "Release held jobs."),
+        "release": Entry("control", "release_app", "Release held jobs, and jobs that wait for others."),
         "purge": Entry("control", "purge_app", "Delete finished or dead jobs permanently."),
         "sign": Entry("sign", "app", "Sign a job for an inbox that accepts only signed jobs."),
     },

@@ -362,7 +362,7 @@ def test_jobs_that_wait_get_as_much_time_as_a_step_took(spool: SpoolDir, clock: 
     dispatcher.feed(careful=True)
     assert list(worker.outstanding) == [KEY]
     clock.advance(0.3)
-    dispatcher.passed(worker, KEY, Splitting(KEY, 500, ("x-1-0001.json",)))
+    dispatcher.passed(worker, KEY, Splitting(KEY, 500, ("x-1-0001.json",), is_step=True))
     dispatcher.feed(careful=True)
     assert list(worker.outstanding) == ["a.json"]
     assert dispatcher.next_s() is not None
@@ -372,7 +372,7 @@ def test_jobs_that_wait_get_as_much_time_as_a_step_took(spool: SpoolDir, clock: 
     clock.advance(0.31)
     dispatcher.feed(careful=True)
     assert list(worker.outstanding) == [KEY]
-    dispatcher.passed(worker, KEY, Splitting(KEY, 500))
+    dispatcher.passed(worker, KEY, Splitting(KEY, 500, is_step=True))
     dispatcher.feed(careful=True)
     assert list(worker.outstanding) == [KEY]
 
