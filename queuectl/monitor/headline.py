@@ -41,6 +41,8 @@ def _beginning(found: Snapshot) -> list[str]:
         gone = ["no workers are running"] if not found.pools else [f"{running} still running"] if running else []
         return [_paused(found), *gone]
     if found.pools:
+        if not found.workers and found.clusters:
+            return ["no way to the cluster" if all(row.lost for row in found.clusters) else "no node takes jobs"]
         busy = min(counts[RUNNING], found.workers)
         if busy:
             return [_busy(busy, found.workers, found.place)]

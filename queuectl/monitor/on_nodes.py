@@ -38,7 +38,10 @@ def no_places(found: Sequence[NodeBoard]) -> Reason:
     if board.lost:
         since = "" if board.lost_since_s is None else f" for {nodes.span(now_s - board.lost_since_s)}"
         text = f"no way to the scheduler {safe(board.scheduler)}{since}: {safe(board.lost)}"
-        return Reason("no_scheduler", text, "start it: queuectl cluster scheduler --help; to check: queuectl doctor")
+        change = "start it: queuectl cluster scheduler --help; to check: queuectl doctor"
+        if "certificate" in board.lost or "TLS" in board.lost:
+            change = "use the keys of this cluster: queuectl config set cluster.keys FOLDER, then restart the workers"
+        return Reason("no_scheduler", text, change)
     there = [row for row in board.nodes if row.gone_s is None]
     if not there:
         text = f"no node is connected to {safe(board.scheduler)}{_gone(board.nodes, now_s)}"
@@ -74,6 +77,8 @@ def lacking(session: Session, found: Located, pools: Sequence[PoolInfo], known: 
     if pools and not known:
         return Reason("no_resources", f"it needs {words}, which only nodes have", "queuectl worker start --cluster")
     rows = [row for board in known for row in board.nodes]
+    if not rows:
+        return None  # there is no node at all, which is a reason of its own
     able = [row for row in rows if all(row.resources.get(name, 0.0) >= amount for name, amount in wanted.items())]
     there = [row for row in able if row.gone_s is None]
     if not there:

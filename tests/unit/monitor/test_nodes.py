@@ -8,6 +8,7 @@ import pytest
 
 from queuectl.monitor import live, nodes, why
 from queuectl.monitor.gated import Reason
+from queuectl.monitor.headline import headline
 from queuectl.monitor.rows import ClusterRow, NodeStateRow
 from queuectl.monitor.snapshot import is_same
 from queuectl.monitor.status import collect, document
@@ -92,6 +93,16 @@ def test_slots_of_nodes_count(head: Head) -> None:
     assert pool.workers == 2 + 32
     assert [row.slots for row in live.with_use([pool], [])[0].processes] == [2, 32]
     assert [row.used for row in live.with_use([pool], [])[0].processes] == [0, 26]
+
+
+def test_the_headline_names_a_cluster_without_slots(head: Head, desk: Desk) -> None:
+    """No slot at all is not `0 workers idle`."""
+    head.pool.rescaled(count=0)
+    desk.enqueue(id="job1")
+    head.show(lost="nothing listens there")
+    assert headline(collect(desk.spool, now_at=NOON_AT)).startswith("No way to the cluster, 1 waiting")
+    head.show()
+    assert headline(collect(desk.spool, now_at=NOON_AT)).startswith("No node takes jobs, 1 waiting")
 
 
 def test_status_json_has_the_cluster_and_the_node_of_each_run(head: Head, desk: Desk) -> None:
