@@ -30,7 +30,9 @@ class Place:
         self.path = os.path.join(runs, f"{number}.out")
         self.folder = os.path.join(runs, f"{number}.d")
         self.fd = -1
-        """The output, with its lock; -1: not open."""
+        """The output; -1: not open."""
+        self.is_locked = False
+        """True if `fd` has the lock, which a run then inherits."""
         self.mode = 0
         """The mode of the folder; 0: there is none."""
         self.is_spoiled = False
@@ -53,7 +55,7 @@ class Place:
         """Close the output, which gives its lock to whatever of the run lives."""
         if self.fd >= 0:
             os.close(self.fd)
-            self.fd = -1
+            self.fd, self.is_locked = -1, False
 
 
 class Places:
@@ -102,7 +104,8 @@ class Places:
         place = Place(self._runs, self._next)
         self._next += 1
         place.fd = disk.open_output(place.path)
-        if not locks.lock_handle(place.fd):
+        place.is_locked = locks.lock_handle(place.fd)
+        if not place.is_locked:
             place.close()
             raise BlockingIOError(errno.EAGAIN, "somebody has locked a new file", place.path)
         return place
@@ -123,7 +126,8 @@ class Places:
         fresh = disk.open_again(place.fd)
         os.close(place.fd)
         place.fd = fresh
-        return [] if locks.lock_handle(fresh) else _kill(place.path)
+        place.is_locked = locks.lock_handle(fresh)
+        return [] if place.is_locked else _kill(place.path)
 
     def leave(self, place: Place) -> None:
         """Empty the folder of a place whose run has ended; in the background, because it may hold very much."""
@@ -158,7 +162,7 @@ class Places:
 
     def give_up(self, place: Place, *, is_proven: bool = True) -> None:
         """Do the same for a place that was not resting."""
-        if is_proven and not place.is_spoiled and place.fd >= 0 and len(self._free) < _KEPT:
+        if is_proven and place.is_locked and not place.is_spoiled and len(self._free) < _KEPT:
             with contextlib.suppress(OSError):
                 info = os.fstat(place.fd)
                 if info.st_nlink == 1 and stat.S_IMODE(info.st_mode) == disk.PRIVATE_MODE:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.cluster import places as placing
 from queuectl.cluster.places import Places
-from queuectl.system import disk, processes
+from queuectl.system import disk, locks, processes
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes of a cluster run on Linux")
@@ -43,6 +44,21 @@ def test_a_place_is_used_again_once_nothing_has_its_lock(runs: Path) -> None:
         assert places.prove(place) == [0]
         left.kill()
     assert places.prove(place) == []
+
+
+def test_a_place_without_its_lock_is_not_used_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P3: The output of a predecessor, or one that was closed meanwhile, was only opened to be read."""
+    (runs / "0.out").write_text("output")
+    monkeypatch.setattr(placing, "_KEPT", 1)
+    places = Places(str(runs))
+    earlier, first, second = places.at(0), places.take(), places.take()
+    for place in (earlier, first, second):
+        places.rest(place)
+        place.read(0, 10)
+    for place in (earlier, first, second):
+        places.give_back(place)
+    assert locks.is_held(places.take().path)
+    assert sorted(os.listdir(runs)) == ["3.out"]
 
 
 def test_a_folder_that_is_not_as_it_was_is_not_used_again(runs: Path) -> None:
