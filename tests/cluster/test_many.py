@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -34,7 +35,14 @@ def test_four_hundred_commands_in_flight(rig: Rig) -> None:
                 drop.write_text(json.dumps({"id": f"job{number}", "command": words}))
                 drop.rename(farm.spool / "pending" / f"job{number}.json")
             began_s = time.monotonic()
-            keepers = [client.keeper_pid(str(rig.folder / name)) for name in NODES]
+            keepers: list[int] = []
+
+            def are_there() -> bool:
+                with contextlib.suppress(OSError):
+                    keepers[:] = [client.keeper_pid(str(rig.folder / name)) for name in NODES]
+                return bool(keepers)
+
+            until(are_there)
             until(lambda: sum(len(machine.children(pid)) for pid in keepers) == COUNT, within_s=200)
             print(f"FIGURE {COUNT} commands run {time.monotonic() - began_s:.1f} s after their drop")
             assert farm.counts()["running"] == COUNT
