@@ -203,7 +203,8 @@ class ClusterWorker(Worker):
             self._link.report(Places(slots))
             if slots == len(self._runs) and self._link.names:
                 self._hand_back("", Paused())
-            self._link.flush()
+            if not self._link.names:  # else the news goes with the next reports
+                self._link.flush()
 
     # -------------------------------------------------------------------------------------------------- claim
 

@@ -132,6 +132,7 @@ def test_nothing_is_claimed_without_a_place(bench: Bench, keeper: FakeKeeper) ->
         bench.turn()
     assert names_in(bench.spool, "pending") != []
     assert len(keeper.started) == 1
+    bench.worker._link.flush()
     reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
     assert [each.slots for each in reports if type(each).__name__ == "Places"] == [1]
 
