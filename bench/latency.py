@@ -8,11 +8,12 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import machine, peers, spools, table
+from bench import floor, machine, peers, spools, table
 
 _WARM_UP = 3
 _PATIENCE_S = 10.0
@@ -102,14 +103,42 @@ def measure(parent: str, *, count: int, others: list[str]) -> None:
             rows.append(row("queuectl enqueue, from typing", series(stamp, count // 3, enqueue), count // 3))
         finally:
             process.stop()
+        rows += _floor(folder, stamp, count)
         for name in others:
             made = peers.ADAPTERS[name]
             if made.waits:
                 rows.append(_peer(parent, name, stamp, count))
-    notes = ["From before the call to the clock's reading at the start of the command; an idle pool of 2."]
+    notes = [
+        "From before the call to the clock's reading at the start of the command; an idle pool of 2.",
+        "The floor: two bare processes of Python that make the same system calls.",
+    ]
     if not stamp.compiled:
         notes.append("No C compiler here, so a shell and date stand in for the small program and are counted with it.")
     table.show("B: latency, ms", ["", "p50", "p95", "max", "jobs"], rows, notes)
+
+
+def _floor(folder: str, stamp: Stamp, count: int) -> list[list[str]]:
+    """Measure `bench.floor` (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return []
+    bare, drop = os.path.join(folder, "bare"), os.path.join(folder, "bare.json")
+    process = machine.Process([sys.executable, floor.__file__, bare], cwd=folder)
+    try:
+        time.sleep(1.0)
+
+        def write(command: str | list[str]) -> None:
+            Path(drop).write_text(json.dumps({"command": command}))
+
+        def rename(tag: int) -> None:
+            os.rename(drop, os.path.join(bare, "pending", f"drop-{time.time_ns()}-{tag}.json"))
+
+        rows = []
+        for title, command in (("through the shell", stamp.shell), ("a list", stamp.words)):
+            waits_ms = series(stamp, count, rename, lambda tag, command=command: write(command(tag)))
+            rows.append(row(f"floor, {title}", waits_ms, count))
+        return rows
+    finally:
+        process.stop()
 
 
 def _peer(parent: str, name: str, stamp: Stamp, count: int) -> list[str]:
