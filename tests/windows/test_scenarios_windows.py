@@ -269,6 +269,7 @@ def test_four_claimers_win_each_of_300_files_once(tmp_path: Path) -> None:
     assert (len(won), won.total(), errors) == (300, 300, [])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not UNDER_WINE, reason="when both of two renames succeed is not promised by anybody")
 def test_without_stripes_files_are_claimed_twice(tmp_path: Path) -> None:
     """The test above can fail: with the stripes taken out, two claimers win the same file."""
@@ -282,7 +283,7 @@ def test_without_stripes_files_are_claimed_twice(tmp_path: Path) -> None:
     raise AssertionError("no double claim in five tries")
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_readers_of_the_folder_lose_no_job(spool: SpoolDir, tmp_path: Path, count: int) -> None:
     """P1, P6: beside two programs that read every file again and again, all jobs run once and none fails."""
     for number in range(count):
@@ -406,6 +407,7 @@ def test_a_spool_at_the_end_of_a_long_path_works_or_says_why(tmp_path: Path) -> 
 # -------------------------------------------------------------------------------------------------------------- latency
 
 
+@pytest.mark.bench
 def test_start_latency_of_a_drop_is_printed(spool: SpoolDir, tmp_path: Path) -> None:
     """Measured and printed, never judged: from the rename into pending/ to `started` on record."""
     took_ms = []

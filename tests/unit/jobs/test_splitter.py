@@ -280,16 +280,17 @@ def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.Monke
     assert len(_commands(desk)) == 50
 
 
+@pytest.mark.usefixtures("short_steps")
 @pytest.mark.parametrize("keys", [{}, {"priority": 3}])
 def test_steps_of_one_worker_list_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]) -> None:
     """P5: a split whose lines have no ids of their own costs no listing of pending/ and no look at any job."""
     made = _splitter(desk)
-    taken = made.take(desk.drop("jobs.jsonl", _lines(1100, **keys)), "jobs")
+    taken = made.take(desk.drop("jobs.jsonl", _lines(110, **keys)), "jobs")
     monkeypatch.setattr(files, "names", None)
     monkeypatch.setattr(desk.spool, "read", None)
     while not made.step(taken).note.is_over:
         pass
-    assert len(os.listdir(desk.spool.folder(PENDING))) == 1101
+    assert len(os.listdir(desk.spool.folder(PENDING))) == 111
 
 
 @pytest.mark.usefixtures("short_steps")
@@ -351,9 +352,9 @@ def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch
     assert len(_commands(desk)) == len(set(_commands(desk))) == 20
 
 
-def test_damaged_note_is_no_note(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("short_steps")
+def test_damaged_note_is_no_note(desk: Desk) -> None:
     """P1: a note that a power cut emptied, or somebody edited, has every line looked for."""
-    monkeypatch.setattr(splitter, "STEP_LINES", 50)
     taken = _take(desk, "jobs.jsonl", _lines(70))
     made = _splitter(desk)
     made.step(taken)
