@@ -10,7 +10,7 @@ from queuectl.cluster.protocol import Piece, RunEnd, RunSpec
 from queuectl.jobs.verdict import Claimed
 from queuectl.model import sizes
 from queuectl.model.lifecycle import ABANDONED, FAILED, RELEASED, SUCCEEDED, TIMED_OUT, Outcome
-from queuectl.system import disk
+from queuectl.system import outputs
 from queuectl.worker.executors.base import Ended
 
 # How far the start of a command has come.
@@ -49,7 +49,7 @@ class Output:
     def add(self, offset: int, data: bytes, limit: int) -> None:
         """Add a part, up to the position `limit`; ignore a part that does not follow. Raises OSError."""
         if offset == self.got and data:
-            disk.add_output(self._fd, data[: max(0, limit - offset)])
+            outputs.add(self._fd, data[: max(0, limit - offset)])
 
     def add_live(self, piece: Piece) -> None:
         """Add a part that came while the command runs. Raises OSError."""
@@ -67,7 +67,7 @@ class Output:
                 last_from - got,
                 sizes.to_text(self._most).encode(),
             )
-            disk.add_output(self._fd, note)
+            outputs.add(self._fd, note)
             self._shift += last_from - got - len(note)
             got = last_from
         until = self._half if size > self._most and got < self._half else size

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from queuectl.cluster import protocol, wire
 from queuectl.cluster.protocol import RunEnd
-from queuectl.system import disk, files
+from queuectl.system import disk, files, outputs
 
 _BOOT, _END, _ACK, _CLOSED = "boot", "end", "ack", "closed"
 _MOST_BYTES = 256 * 1024 * 1024
@@ -96,10 +96,10 @@ class Ends:
             self._begin(sync=False)
             return
         try:
-            disk.add_output(self._fd, data)
+            outputs.add(self._fd, data)
         except OSError:
             with contextlib.suppress(OSError):
-                disk.shorten(self._fd, self._size)
+                outputs.shorten(self._fd, self._size)
             raise
         self._size += len(data)
         self._unwritten.clear()
@@ -121,7 +121,7 @@ class Ends:
         disk.replace(f"{self._path}.new", self._path)
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd = disk.open_output(self._path, keep=True)
+        self._fd = outputs.open_file(self._path, keep=True)
         self._size = len(data)
         closed = [_CLOSED] in self._unwritten
         self._unwritten.clear()

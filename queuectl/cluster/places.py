@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 
-from queuectl.system import disk, files, locks, processes
+from queuectl.system import disk, files, locks, outputs, processes
 
 _KILL_AGAIN_S = 0.02
 # More places than these are not kept for later runs, and no more outputs that wait for the pool are kept open.
@@ -41,7 +41,7 @@ class Place:
     def read(self, offset: int, most: int) -> tuple[bytes, int]:
         """Return output from an offset, and the size of all of it. Raises OSError."""
         if self.fd < 0:
-            self.fd = disk.open_output(self.path, keep=True)
+            self.fd = outputs.open_file(self.path, keep=True)
         size = os.fstat(self.fd).st_size
         data = os.pread(self.fd, most, offset)
         return data, max(size, offset + len(data) if data else 0)
@@ -103,7 +103,7 @@ class Places:
             return self._free.pop()
         place = Place(self._runs, self._next)
         self._next += 1
-        place.fd = disk.open_output(place.path)
+        place.fd = outputs.open_file(place.path)
         place.is_locked = locks.lock_handle(place.fd)
         if not place.is_locked:
             place.close()
@@ -123,7 +123,7 @@ class Places:
         Empty proves that nothing lives that has inherited the lock; then this process has it anew.
         """
         # By the handle, not by the name, which the command may have given to another file.
-        fresh = disk.open_again(place.fd)
+        fresh = outputs.open_again(place.fd)
         os.close(place.fd)
         place.fd = fresh
         place.is_locked = locks.lock_handle(fresh)
@@ -167,7 +167,7 @@ class Places:
                 info = os.fstat(place.fd)
                 if info.st_nlink == 1 and stat.S_IMODE(info.st_mode) == disk.PRIVATE_MODE:
                     if info.st_size:
-                        disk.shorten(place.fd, 0)
+                        outputs.shorten(place.fd, 0)
                     self._free.append(place)
                     return
         place.close()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-from queuectl.system import disk, files
+from queuectl.system import disk, files, trials
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 
@@ -116,7 +116,7 @@ def _rename(bench: Bench) -> Line:
         refused = _content(taken) == b"theirs" and _content(two) == b"mine"
     if not refused:
         return Line("rename", FAIL, "a rename replaced an existing file", _OTHER_DISK)
-    by_system = disk.refuses_to_replace(two, taken)
+    by_system = trials.refuses_to_replace(two, taken)
     disk.create(bench.path("rename-4"), b"new", sync=False)
     disk.replace(bench.path("rename-4"), taken)
     if _content(taken) != b"new":
@@ -131,7 +131,7 @@ def _rename(bench: Bench) -> Line:
 
 def _link(bench: Bench) -> Line:
     disk.create(bench.path("link-1"), b"", sync=False)
-    can = disk.can_link(bench.path("link-1"), bench.path("link-2"))
+    can = trials.can_link(bench.path("link-1"), bench.path("link-2"))
     text = "hard links work" if can else "hard links do not work; jobs are published by rename instead"
     return Line("link", OK, text, measured={"links": can})
 

@@ -1,8 +1,9 @@
-"""Change the disk: the only module that links, renames, writes, fsyncs and deletes.
+"""Change the disk: the module that links, renames, writes, fsyncs and deletes.
 
 Each function is one step that either happened or did not, so that a crash can only fall between two calls of this
-module (the crash tests kill a process before and after each of them). This module, `files` (reading) and `sharing`
-(files that other programs have open) handle the differences between operating systems:
+module (the crash tests kill a process before and after each of them). Apart from it, `outputs` writes what commands
+print, and `trials` tries a file system out. This module, `files` (reading) and `sharing` (files that other programs
+have open) handle the differences between operating systems:
 
 - moves that never replace (promise P7): MoveFileEx on Windows, elsewhere through `libc`;
 - only POSIX can fsync a folder.
@@ -67,8 +68,8 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: 
     fd = patiently(functools.partial(os.open, dir_fd=at), path, _WRITE | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
-            _open_to_group(fd, mode)
-            _write_all(fd, data)
+            open_to_group(fd, mode)
+            write_all(fd, data)
             if sync:
                 # A failed fsync is never tried again on the same file: the kernel may have dropped the pages.
                 os.fsync(fd)
@@ -85,7 +86,7 @@ def extend(path: str, data: bytes) -> None:
     """Append to one of our files that is not published yet. Raises OSError."""
     fd = patiently(os.open, path, READ_WRITE | os.O_APPEND | SAFE)
     try:
-        _write_all(fd, data)
+        write_all(fd, data)
     finally:
         os.close(fd)
 
@@ -144,54 +145,21 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
 def _write_at(fd: int, data: bytes, offset: int) -> None:
     if sys.platform == "win32":
         os.lseek(fd, offset, os.SEEK_SET)
-        _write_all(fd, data)
+        write_all(fd, data)
         return
     written = os.pwrite(fd, data, offset)
     while written < len(data):
         written += os.pwrite(fd, data[written:], offset + written)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it. Raises OSError."""
     written = os.write(fd, data)
     while written < len(data):  # a short write is the first sign of a full disk
         written += os.write(fd, data[written:])
 
 
-@as_owner
-def open_output(path: str, *, mode: int = PRIVATE_MODE, keep: bool = False) -> int:
-    """Open a file for the output of a command; each write goes to the end. `mode` as in `create`.
-
-    The file is empty, but with `keep` it keeps what it holds.
-    """
-    flags = READ_WRITE | os.O_CREAT | os.O_APPEND | (0 if keep else os.O_TRUNC)
-    fd: int = patiently(os.open, path, flags, mode)
-    try:
-        _open_to_group(fd, mode)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def add_output(fd: int, data: bytes) -> None:
-    """Write to the end of a file that `open_output` opened. Raises OSError."""
-    _write_all(fd, data)
-
-
-def open_again(fd: int) -> int:
-    """Return another handle to the output that `open_output` opened, with locks of its own. (Linux)
-
-    Whatever has its name now. Raises OSError.
-    """
-    return os.open(f"/proc/self/fd/{fd}", READ_WRITE | os.O_APPEND)
-
-
-def shorten(fd: int, size: int) -> None:
-    """Cut an output down to a size (bytes). Raises OSError."""
-    os.ftruncate(fd, size)
-
-
-def _open_to_group(fd: int, mode: int) -> None:
+def open_to_group(fd: int, mode: int) -> None:
     """Restore the mode of a new file that the umask may have reduced. Costs a call only with GROUP_MODE."""
     if sys.platform != "win32" and mode == GROUP_MODE:
         os.fchmod(fd, mode)
@@ -402,7 +370,7 @@ def open_lock_file(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
 def write_at(fd: int, offset: int, data: bytes) -> None:
     """Write in an open file."""
     os.lseek(fd, offset, os.SEEK_SET)
-    _write_all(fd, data)
+    write_all(fd, data)
 
 
 def mark_lock_file(path: str, data: bytes) -> None:
@@ -412,32 +380,3 @@ def mark_lock_file(path: str, data: bytes) -> None:
         os.write(fd, data)
     finally:
         os.close(fd)
-
-
-# ----------------------------------------------------------------------------- what this file system can do (doctor)
-
-
-@as_owner
-def refuses_to_replace(source: str, target: str) -> bool:
-    """Return whether the system itself refuses to move `source` onto the existing `target`; else `move` checks first.
-
-    Use this with scratch files, because a system that ignores the flag would replace `target`.
-    """
-    if os.name == "nt":
-        return True
-    libc = _libc()
-    refused: bool = libc.rename_no_replace(os.fsencode(source), os.fsencode(target)) != 0
-    return refused and libc.last_errno() == errno.EEXIST
-
-
-@as_owner
-def can_link(source: str, target: str) -> bool:
-    """Return whether a file can get a second name, `target`, which is deleted again."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError):
-        return False
-    patiently(os.unlink, target)
-    return True

@@ -10,7 +10,7 @@ import os
 
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import keep_output
-from queuectl.system import disk
+from queuectl.system import disk, outputs
 
 # The longest and the shortest time between two looks at a run that prints. In between, look as soon as the run could
 # be near its limit.
@@ -33,7 +33,7 @@ class OutputSlot:
             return self.fd
         self.close()
         path = self._spool.output_path(lease)
-        self.fd = disk.open_output(path, mode=self._spool.file_mode)
+        self.fd = outputs.open_file(path, mode=self._spool.file_mode)
         self._lease, self._path = lease, path
         return self.fd
 
@@ -41,7 +41,7 @@ class OutputSlot:
         """Return the handle of the output of a run that a dead worker has begun; it keeps what it holds."""
         self.close()
         self._path = self._spool.output_path(lease)
-        self.fd = disk.open_output(self._path, mode=self._spool.file_mode, keep=True)
+        self.fd = outputs.open_file(self._path, mode=self._spool.file_mode, keep=True)
         self._lease = lease
         return self.fd
 

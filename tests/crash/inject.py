@@ -1,6 +1,6 @@
 """A hand on every call to the disk that `queuectl.system` makes (and on the start of a command): count, end, or fail.
 
-`disk`, `files` and `rights` are the door to the disk, so their module global `os` is replaced by a stand-in that asks
+`disk`, `outputs`, `files` and `rights` are the door to the disk, so their global `os` is replaced by one that asks
 before and after each call. It works below the functions of `disk`, not around them: so a publish can be cut between
 its link and its unlink, a write in its middle, and what `disk` itself does about a full disk is tested too.
 
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from queuectl.system import disk, files, libc, rights
+from queuectl.system import disk, files, libc, outputs, rights
 
 if sys.platform != "win32":  # where the tests are skipped, but read
     from queuectl.worker.executors import posix
@@ -192,6 +192,7 @@ def injected(plan: Plan) -> Iterator[Plan]:
     hands: list[tuple[Any, str, Any]] = [
         (disk, "os", operating_system),
         (files, "os", operating_system),
+        (outputs, "os", operating_system),
         (rights, "os", operating_system),
         (libc, "rename_no_replace", asking_rename),
         (disk, "sync_files", asking_sync),

@@ -22,7 +22,7 @@ if sys.platform != "win32":
 
 import msvcrt
 
-from queuectl.system import disk, win32
+from queuectl.system import disk, outputs, win32
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import CannotStartError, Ended, Spec
 from queuectl.worker.executors.windows import WindowsExecutor, WindowsProcess
@@ -47,7 +47,7 @@ class Bench:
         self.output_path = folder / "output.txt"
 
     def start(self, command: str | Sequence[str], cwd: str | None = None, **env: str) -> None:
-        fd = disk.open_output(str(self.output_path))
+        fd = outputs.open_file(str(self.output_path))
         try:
             self.process = self.executor.start(Spec(command, cwd or str(self.folder), {**os.environ, **env}, fd, -1))
         finally:
@@ -371,12 +371,12 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
     owner = textwrap.dedent(
         f"""
         import os, time
-        from queuectl.system import disk, win32
+        from queuectl.system import disk, outputs, win32
         from queuectl.worker.executors.base import Spec
         from queuectl.worker.executors.windows import WindowsExecutor
 
         executor = WindowsExecutor("auto")
-        fd = disk.open_output({str(tmp_path / "out")!r})
+        fd = outputs.open_file({str(tmp_path / "out")!r})
         process = executor.start(Spec({grandchild(beat)!r}, {str(tmp_path)!r}, dict(os.environ), fd, -1))
         while not executor.ended(): time.sleep(0.05)
         """

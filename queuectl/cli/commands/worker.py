@@ -154,7 +154,7 @@ def _warn(text: str) -> None:
 def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
     """Start the same command as a background process and wait until its pool runs."""
     from queuectl.spool import pools
-    from queuectl.system import disk
+    from queuectl.system import outputs
 
     argv = [
         sys.executable,
@@ -171,7 +171,7 @@ def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
     log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
     # The log names jobs and their commands, so it gets the mode of job files.
-    with open(disk.open_output(log_path, mode=folder.file_mode), "ab") as log:
+    with open(outputs.open_file(log_path, mode=folder.file_mode), "ab") as log:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,

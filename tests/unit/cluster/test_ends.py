@@ -11,7 +11,7 @@ import pytest
 from queuectl.cluster import ends
 from queuectl.cluster.ends import Ends
 from queuectl.cluster.protocol import EXIT, RunEnd
-from queuectl.system import disk
+from queuectl.system import outputs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes of a cluster run on Linux")
 
@@ -83,7 +83,7 @@ def test_another_boot_believes_what_was_closed(path: Path, is_closed: bool) -> N
 def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P9: What did not fit is written with the next outcome."""
     made = begin(path)
-    real = disk.add_output
+    real = outputs.add
 
     def short(fd: int, data: bytes) -> None:
         real(fd, data[:10])
@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyP
 
     made.add("s", END, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "add_output", short)
+        patch.setattr(outputs, "add", short)
         with pytest.raises(OSError, match="No space"):
             made.flush()
     made.add("s", OTHER, 1)

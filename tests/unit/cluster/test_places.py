@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.cluster import places as placing
 from queuectl.cluster.places import Places
-from queuectl.system import disk, locks, processes
+from queuectl.system import locks, outputs, processes
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes of a cluster run on Linux")
@@ -99,7 +99,7 @@ def test_an_output_with_another_name_or_mode_is_not_used_again(runs: Path) -> No
 
 def test_burial_deletes_all_but_what_waits(runs: Path) -> None:
     """P4, P5: Whoever holds a lock of a predecessor's is killed, whoever only reads is not; numbers count on."""
-    fd = disk.open_output(str(runs / "7.out"))
+    fd = outputs.open_file(str(runs / "7.out"))
     (runs / "3.out").write_text("output")
     (runs / "7.d").mkdir()
     (runs / "7.d" / "file").touch()

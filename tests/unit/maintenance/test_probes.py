@@ -13,7 +13,7 @@ import pytest
 
 from queuectl.maintenance import probes
 from queuectl.maintenance.probes import FAIL, WARN, Bench, Line
-from queuectl.system import disk, watch
+from queuectl.system import disk, trials, watch
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 from tests.helpers import NOON_AT, FakeClock
@@ -76,7 +76,7 @@ def test_a_rename_that_copies_is_found(bench: Bench, monkeypatch: pytest.MonkeyP
 
 def test_a_rename_that_is_guarded_by_us_is_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system does not refuse by itself, that is told."""
-    monkeypatch.setattr(disk, "refuses_to_replace", lambda *_: False)
+    monkeypatch.setattr(trials, "refuses_to_replace", lambda *_: False)
     line = probe("rename", bench)
     assert (line.level, line.measured["refused_by_system"]) == (WARN, False)
 
@@ -86,7 +86,7 @@ def test_this_system_refuses_to_replace(bench: Bench) -> None:
     one, two = bench.path("one"), bench.path("two")
     disk.create(one, b"1", sync=False)
     disk.create(two, b"2", sync=False)
-    assert disk.refuses_to_replace(one, two)
+    assert trials.refuses_to_replace(one, two)
     assert (Path(one).read_bytes(), Path(two).read_bytes()) == (b"1", b"2")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.system import disk, files, libc
+from queuectl.system import disk, files, libc, outputs
 
 pytestmark = pytest.mark.usefixtures("earnest_syncs")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
@@ -35,7 +35,7 @@ def test_created_files_are_not_writable_by_others(tmp_path: Path) -> None:
         disk.create(str(tmp_path / "x"), b"", sync=False)
         disk.make_folder(str(tmp_path / "a" / "b"))
         os.close(disk.open_lock_file(str(tmp_path / "lock")))
-        os.close(disk.open_output(str(tmp_path / "out")))
+        os.close(outputs.open_file(str(tmp_path / "out")))
     finally:
         os.umask(old)
     for name in ("x", "a", "a/b", "lock", "out"):
@@ -236,7 +236,7 @@ def test_output_is_appended_to(tmp_path: Path) -> None:
     """What a command and its children print never overwrites itself, and a new run starts empty."""
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    fd = disk.open_output(str(path))
+    fd = outputs.open_file(str(path))
     other = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.write(fd, b"one ")
     os.write(other, b"two ")
