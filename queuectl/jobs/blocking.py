@@ -28,7 +28,12 @@ def waiting(verdict: Waits, item: Record, now_at: float) -> list[Event]:
     blocked = item.blocked
     if blocked is None or blocked.pointer == verdict.parent:
         return []
-    return [history.event(BLOCKED, now_at, after=verdict.parent, met=verdict.met)]
+    return [waits(verdict, now_at)]
+
+
+def waits(verdict: Waits, now_at: float) -> Event:
+    """Return the event of a job that waits for another parent."""
+    return history.event(BLOCKED, now_at, after=verdict.parent, met=verdict.met)
 
 
 def over(verdict: Over, now_at: float) -> Event:

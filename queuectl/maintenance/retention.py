@@ -10,6 +10,7 @@ While the clock has jumped (see `clock_note`), nothing is deleted, and a jump in
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -48,10 +49,11 @@ class Retention:
         self._next_pass_s = 0.0
         self._offset_s = 0.0
         self._walk: Iterator[tuple[str, str]] | None = None
-        self._asked: set[str] = set()
-        """The ids that blocked jobs may still ask for."""
+        self._asked: set[str] | None = None
+        """The ids that blocked jobs may still ask for; None until a pass finds something to delete."""
         self._asked_at = 0.0
         """When that was found out: a job that ended later is left to the next pass."""
+        self._must_ask = False
 
     def step(self) -> int:
         """Check at most a few hundred files; return how many jobs were deleted. A pass starts once an hour."""
@@ -62,7 +64,7 @@ class Retention:
             self._next_pass_s = now_s + _EVERY_S
             if not self._may_start():
                 return 0
-            self._walk = self._candidates()
+            self._asked, self._walk = None, self._candidates()
         deleted = 0
         for _ in range(_STEP):
             try:
@@ -76,6 +78,9 @@ class Retention:
             # ValueError: a person wrote a text that is not an instant.
             with contextlib.suppress(OSError, DamagedRecordError, ValueError):
                 deleted += self._delete_if_old(*found)
+            if self._must_ask:
+                self._must_ask = False
+                self._walk = itertools.chain(self._ask_blocked(), [found], self._walk)
         return deleted
 
     def _may_start(self) -> bool:
@@ -96,7 +101,6 @@ class Retention:
         return self._clock.monotonic() + self._offset_s
 
     def _candidates(self) -> Iterator[tuple[str, str]]:
-        yield from self._ask_blocked()
         for state, keep_s in self._keep_s.items():
             if keep_s is None:
                 continue
@@ -120,17 +124,17 @@ class Retention:
 
     def _ask_blocked(self) -> Iterator[tuple[str, str]]:
         """Read the records of the blocked jobs, in steps: their parents are spared (P13)."""
-        self._asked = set()
+        self._asked = asked = set[str]()
         self._asked_at = self._now()
         for name in self._spool.waiting_names():
             if names.AFTER not in name:
                 continue
             parts = names.parse(name)
-            self._asked.add(parts.after if parts is not None else "")
+            asked.add(parts.after if parts is not None else "")
             with contextlib.suppress(OSError, DamagedRecordError):
                 item = self._spool.read(PENDING, name).record
                 if (known := item.blocked) is not None:
-                    self._asked.update(parents.still_asked(item.extras.after, known))
+                    asked.update(parents.still_asked(item.extras.after, known))
             yield "", ""
 
     def _delete_if_old(self, state: str, name: str) -> int:
@@ -142,6 +146,9 @@ class Retention:
         stored = self._spool.read(state, name)
         last = stored.record.standing().last
         if keep_s is None or last is None or self._now() - times.from_text(last.at) < keep_s:
+            return 0
+        if self._asked is None:
+            self._must_ask = True
             return 0
         if stored.record.id in self._asked or times.from_text(last.at) > self._asked_at:
             return 0

@@ -44,9 +44,9 @@ class MissingParents:
         self._told: set[str] = set()
 
     @property
-    def parents(self) -> set[str]:
-        """The parents that are missing."""
-        return self._missing
+    def is_waiting(self) -> bool:
+        """Whether the next look may have something to do although nothing has changed on disk."""
+        return bool(self._suspects or self._missing or self._until_s)
 
     def look(self) -> None:
         """Find out which parents are nowhere. Raises OSError."""

@@ -7,7 +7,6 @@ no pool needs a message, and a crash costs one look. A look only suggests names 
 
 from __future__ import annotations
 
-import math
 import os
 
 from queuectl.flows import dependencies
@@ -15,9 +14,10 @@ from queuectl.jobs.hopeless import Hopeless
 from queuectl.jobs.revive import Reviver
 from queuectl.jobs.verdict import Dead
 from queuectl.model import names
-from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.lifecycle import DLQ, DONE, STATES
 from queuectl.model.notice import WARNING, Notice
 from queuectl.pool.core import Core
+from queuectl.pool.folder_watch import FolderWatch
 from queuectl.pool.missing_parents import MissingParents
 from queuectl.spool import victims
 from queuectl.spool.layout import record_name
@@ -37,7 +37,7 @@ _NAMED = 5
 class ParentWatch:
     """Watches the parents of the blocked jobs of one pool."""
 
-    def __init__(self, core: Core, stripes: Stripes) -> None:
+    def __init__(self, core: Core, stripes: Stripes, *, is_local: bool) -> None:
         self._core = core
         self._clock = core.session.clock
         self._spool = core.session.spool
@@ -45,8 +45,9 @@ class ParentWatch:
         self._hopeless = Hopeless(core.session, stripes)
         self._reviver = Reviver(core.session, stripes)
         self._missing = MissingParents(core, self._hopeless, ended=self.ended)
+        folders = [self._spool.folder(state) for state in STATES]
+        self._folders = FolderWatch(folders, clock=self._clock, is_local=is_local)
         self._next_s = 0.0
-        self._victims_s = 0.0
         self._to_revive: dict[str, None] = {}
         """Parents whose children come back."""
         self._gone: set[str] = set()
@@ -61,13 +62,16 @@ class ParentWatch:
 
     def step(self, now_s: float) -> None:
         """Look at what is new, and at everything if it is time."""
-        if not len(self._blocked) and not self._to_revive and now_s < self._victims_s:
+        if now_s < self._next_s and not len(self._blocked) and not self._to_revive:
             return
         with self._core.breaker.guard():
             if self._blocked.has_fresh:
                 self._look_at(self._blocked.take_fresh(_STAT_AT_MOST))
-            if now_s >= self._next_s or now_s >= self._victims_s:
-                self.look()
+            if now_s >= self._next_s:
+                if self._folders.may_have_changed() or self._missing.is_waiting:
+                    self.look()
+                else:
+                    self._next_s = now_s + self._core.session.settings.scan_s
             self._bring_back()
             self._end_cycles()
             self._missing.step()
@@ -76,6 +80,7 @@ class ParentWatch:
         """Look at all parents and all notes; return whether there was something to do."""
         started_s = self._clock.monotonic()
         before = len(self._core.queue)
+        self._blocked.take_fresh(len(self._blocked))
         self._look_at(self._blocked.parents)
         if victims.has_any(self._spool):
             self._look_at_victims()
@@ -83,7 +88,6 @@ class ParentWatch:
         self._missing.look()
         now_s = self._clock.monotonic()
         self._next_s = now_s + max(self._core.session.settings.scan_s, (now_s - started_s) / _SHARE)
-        self._victims_s = self._next_s
         return len(self._core.queue) > before or bool(self._cycles or self._to_revive)
 
     # ------------------------------------------------------------------------------------------------------ parents
@@ -174,8 +178,3 @@ class ParentWatch:
     def died(self, dead: Dead) -> None:
         """Act on a job that this process has moved to dlq/."""
         self.ended(dead.name)
-
-    @property
-    def due_s(self) -> float:
-        """When there is something to do without an event (monotonic)."""
-        return self._next_s if len(self._blocked) else math.inf

@@ -100,7 +100,7 @@ class Parts:
         self._early_judge = EarlyJudge(
             triage, queue, lambda name, verdict: self.outcomes.passed(None, name, verdict), clock=clock
         )
-        self._parent_watch = ParentWatch(core, self._stripes)
+        self._parent_watch = ParentWatch(core, self._stripes, is_local=self.scanner.is_local)
         self.outcomes.on_end = self._parent_watch.ended
         self._queue_watch = QueueWatch(core, self.pool, self.crew)
         self._inboxes: InboxProcesses | None = None

@@ -16,6 +16,7 @@ from queuectl.model.notice import INFO, Notice
 from queuectl.pool.control import Control
 from queuectl.pool.core import Core
 from queuectl.pool.due_times import DueTimes
+from queuectl.pool.folder_watch import FolderWatch
 from queuectl.pool.hooks import STALE, Hooks
 from queuectl.pool.presence import Presence
 from queuectl.pool.ticks import TICK_S
@@ -27,6 +28,8 @@ from queuectl.system.watch import Watch
 _SCAN_SHARE = 0.05
 # With more names in memory than this, events would only bring what the next listing brings at once.
 _DISARM_AT = 200
+# Listings with more names than this are kept.
+_LONG = 5000
 # If the system refuses events, the next try is this much later.
 _ARM_AGAIN_S = 5.0
 # If the file system reports no changes, pending/ is listed at least this often, by names alone. A slow listing is made
@@ -52,6 +55,9 @@ class Scanner:
         self._may_arm = self.is_local or nature == volume.UNKNOWN
         scan_s = core.session.settings.scan_s
         self._scan_s = scan_s if self.is_local else min(scan_s, BLIND_SCAN_S)
+        self._pending = FolderWatch([spool.folder(PENDING)], clock=self._clock, is_local=self.is_local)
+        self._listed: tuple[list[str], list[str]] | None = None
+        """A long listing, as long as nothing else can be there."""
         self._next_scan_s = -math.inf  # at once
         self._next_arm_s = 0.0
 
@@ -89,9 +95,7 @@ class Scanner:
             return
         core = self._core
         with core.breaker.guard():
-            generated, others = self._spool.waiting()
-            core.dispatcher.trust_listing()
-            core.queue.update(generated, others, self._clock.now())
+            generated, others = self._list()
             self.due_times.begin(started_s)
             self._stale.check(generated + others, paused=self._control.is_paused)
             for name in self._rejected.readmit():
@@ -101,6 +105,17 @@ class Scanner:
             core.dispatcher.go_on_splitting(batch.unfinished(self._spool))
         took_s = self._clock.monotonic() - started_s
         self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
+
+    def _list(self) -> tuple[list[str], list[str]]:
+        """List pending/ and take over its names, unless it is long and shows nothing new for certain."""
+        has_changed = self._pending.may_have_changed()
+        if self._listed is not None and not has_changed:
+            return self._listed
+        listed = self._spool.waiting()
+        self._core.dispatcher.trust_listing()
+        self._core.queue.update(*listed, self._clock.now())
+        self._listed = listed if len(listed[0]) + len(listed[1]) > _LONG else None
+        return listed
 
     def arm(self, *, is_calm: bool) -> None:
         """Arm the watch while there is little to do (`is_calm`), and list once more after that.

@@ -356,3 +356,15 @@ def test_rejected_files_are_deleted_by_the_time_in_their_reasons(desk: Desk, kee
     os.utime(desk.spool.path(REJECTED, "new.json"), (0, 0))
     assert keeper.run() == 1
     assert sorted(names_in(desk.spool, REJECTED)) == ["mended.json", "mended.json.reason.txt", "unexplained.json"]
+
+
+def test_what_a_blocked_job_may_still_ask_for_is_spared(desk: Desk, keep: Callable[..., Keeper]) -> None:
+    """P13: a parent that was met early is not asked again, but those before the one that a job waits for are."""
+    for job_id in ("asked", "met", "other"):
+        finish(desk, job_id)
+    desk.enqueue(id="slow")
+    desk.enqueue(id="child", after=["asked", "slow", "met"])
+    desk.clock.advance(40 * DAY_S)
+    clock_note.accept(desk.spool, now_at=desk.clock.now())
+    keep().run()
+    assert [name for name in names_in(desk.spool, DONE) if name.endswith(".json")] == ["asked.json"]
