@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from queuectl.model import names
 
+ALL = 10**9
+
 
 class BlockedNames:
     """The names of blocked jobs that a pool knows."""
@@ -19,6 +21,8 @@ class BlockedNames:
         self._children: dict[str, list[str]] = {}  # may have names that are gone
         self._fresh: dict[str, None] = {}
         self._has_new = False
+        self._unsorted: set[str] = set()
+        self._ready: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._parent_of)
@@ -37,6 +41,8 @@ class BlockedNames:
         if line is None:
             self._children[parent] = [name]
         else:
+            if name < line[-1]:
+                self._unsorted.add(parent)
             line.append(name)
         self._fresh[parent] = None
         self._has_new = True
@@ -68,14 +74,33 @@ class BlockedNames:
         """Return the names that wait for a parent."""
         return [name for name in self._children.get(parent, ()) if self._parent_of.get(name) == parent]
 
-    def pop(self, parent: str) -> list[str]:
-        """Remove the names that wait for a parent, and return them."""
-        found = list(dict.fromkeys(self.of(parent)))
-        self._children.pop(parent, None)
+    def pop(self, parent: str, at_most: int = ALL) -> list[str]:
+        """Remove names that wait for a parent, and return them. If some are left, the parent is fresh again."""
+        line = self._children.pop(parent, [])
         self._fresh.pop(parent, None)
+        if len(line) > at_most:
+            self._children[parent] = line[at_most:]
+            self._fresh[parent] = None
+            line = line[:at_most]
+        found = [name for name in dict.fromkeys(line) if self._parent_of.get(name) == parent]
         for name in found:
             self._drop(name)
+        self._ready.update(dict.fromkeys(found))
         return found
+
+    def sort(self) -> None:
+        """Put the children of each parent in the order of their names, which is that of generated ids."""
+        for parent in self._unsorted:
+            if parent in self._children:
+                self._children[parent].sort()
+        self._unsorted.clear()
+
+    def take_ready(self, at_most: int) -> list[str]:
+        """Return names that were removed by `pop`, each once: their records may say another priority or queue."""
+        taken = [name for name, _ in zip(self._ready, range(at_most), strict=False)]
+        for name in taken:
+            del self._ready[name]
+        return taken
 
     @property
     def parents(self) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from queuectl.model import names, needs, order, queues
-from queuectl.model.blocked_names import BlockedNames
+from queuectl.model.blocked_names import ALL, BlockedNames
 from queuectl.model.due_names import FAR_S, DueNames
 from queuectl.model.needs import Choice
 from queuectl.model.parking import Parked, Parking, Where
@@ -239,13 +239,13 @@ class RunQueue:
         """Return whether a name waits, as far as this pool knows."""
         return name in self._known or name in self._skipped
 
-    def unblock(self, parent: str, now_at: float) -> int:
-        """Suggest the names that wait for a parent, because it has ended; return their number."""
+    def unblock(self, parent: str, now_at: float, at_most: int = ALL) -> int:
+        """Suggest the names that wait for a parent, because it has ended; return their number (`take_ready`)."""
         keys = []
         seen = self._new_stamp(now_at)
-        for name in self.blocked.pop(parent):
-            key = self._undated[name] = order.key_of(name, names.parse(name)) or order.key_at(seen, name)
-            self._to_judge[name] = None
+        for name in self.blocked.pop(parent, at_most):
+            is_timed = names.is_generated(name.partition(names.AFTER)[0])
+            key = self._undated[name] = name if is_timed else order.key_at(seen, name)
             keys.append(key)
         self._extend(sorted(keys), 0, "", "")
         return len(keys)

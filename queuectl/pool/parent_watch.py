@@ -32,6 +32,10 @@ _SHARE = 0.05
 _SLICE_S = 0.02
 _AT_ONCE = 500
 _NAMED = 5
+# So many children of one parent are suggested at once when it ends, and then at each tick.
+_UNBLOCKED_FIRST, _UNBLOCKED_AT_ONCE = 200, 4000
+# So many jobs whose parents are met are judged at each tick, while more are ready than workers are free.
+_JUDGED_AT_ONCE = 200
 
 
 class ParentWatch:
@@ -58,10 +62,13 @@ class ParentWatch:
     def ended(self, name: str) -> None:
         """Suggest the jobs that wait for a job, which is in done/ or dlq/ under this name now."""
         if len(self._blocked):
-            self._core.queue.unblock(name.removesuffix(".json"), self._clock.now())
+            self._core.queue.unblock(name.removesuffix(".json"), self._clock.now(), _UNBLOCKED_FIRST)
 
     def step(self, now_s: float) -> None:
         """Look at what is new, and at everything if it is time."""
+        # Only now, when the workers have names: so the first of many children starts at once.
+        for name in self._blocked.take_ready(_JUDGED_AT_ONCE):
+            self._core.queue.judge_again(name)
         if now_s < self._next_s and not len(self._blocked) and not self._to_revive:
             return
         with self._core.breaker.guard():
@@ -85,6 +92,7 @@ class ParentWatch:
         if victims.has_any(self._spool):
             self._look_at_victims()
         self._cycles += self._blocked.cycles()
+        self._blocked.sort()
         self._missing.look()
         now_s = self._clock.monotonic()
         self._next_s = now_s + max(self._core.session.settings.scan_s, (now_s - started_s) / _SHARE)
@@ -101,7 +109,7 @@ class ParentWatch:
             over = [parent for parent in parents if dependencies.state_of(self._spool, parent)]
         now_at = self._clock.now()
         for parent in over:
-            self._core.queue.unblock(parent, now_at)
+            self._core.queue.unblock(parent, now_at, _UNBLOCKED_AT_ONCE)
 
     # ------------------------------------------------------------------------------------------------------ victims
 
