@@ -5,6 +5,9 @@ then not valid JSON. Records in pending/ and running/ are repaired when a worker
 ended jobs, so this module goes through them once. The sign of a power cut is a pool's record without its lock (a pool
 fsyncs its record when it starts, so a power cut leaves it). A record that cannot be repaired now is tried again. As
 long as one is left, the pool leaves its own record, so that the next pool tries, too.
+
+The same walk makes the notes of unmet jobs again (`spool.victims`), which a power cut may take, so that their parents
+bring them back (promise P13).
 """
 
 from __future__ import annotations
@@ -12,15 +15,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from queuectl.errors import DamagedRecordError
 from queuectl.jobs import repair
-from queuectl.model import record
-from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model import names, record
+from queuectl.model.lifecycle import DLQ, DONE, UNMET
+from queuectl.spool import victims
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files, sharing
 
 _STEP = 1000
+# Enough for the last event of an unmet job, whose reason may be long.
+_TAIL_BYTES = 2048
+_UNMET = f'"event": "{UNMET}"'.encode()
 
 
 class Recovery:
@@ -79,13 +87,25 @@ class Recovery:
     def _torn(self) -> Iterator[tuple[str, str, bool]]:
         for state in (DONE, DLQ):
             for name in self._spool.job_names(state):
-                yield state, name, self._is_torn(self._spool.path(state, name))
+                tail = self._tail(self._spool.path(state, name))
+                if state == DLQ and tail is not None and _UNMET in tail:
+                    self._note(name)
+                yield state, name, tail is None or not (tail == b"" or tail.endswith(record.CLOSING))
 
     @staticmethod
-    def _is_torn(path: str) -> bool:
+    def _tail(path: str) -> bytes | None:
+        """Return the end of a record, b"" if there is none to repair, None if it cannot be read."""
         try:
-            return files.read_tail(path, len(record.CLOSING)) != record.CLOSING
+            return files.read_tail(path, _TAIL_BYTES) or b"\0"
         except (FileNotFoundError, files.NotRegularError):
-            return False
+            return b""
         except OSError:
-            return True  # perhaps: the repair reads it again
+            return None  # perhaps torn: the repair reads it again
+
+    def _note(self, name: str) -> None:
+        """Note again of which parent a job in dlq/ died, if it did."""
+        with contextlib.suppress(OSError, DamagedRecordError):
+            item = self._spool.read(DLQ, name).record
+            last = item.standing().last
+            if last is not None and last.event == UNMET and last.after and not names.why_bad_id(last.after):
+                victims.note(self._spool, last.after, item.id)

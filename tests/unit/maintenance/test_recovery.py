@@ -12,6 +12,7 @@ import pytest
 from queuectl.maintenance.recovery import Recovery
 from queuectl.model import record
 from queuectl.model.lifecycle import DONE, Outcome
+from queuectl.spool import victims
 from queuectl.system import disk, files
 from tests.helpers import Desk
 
@@ -86,3 +87,15 @@ def test_record_that_cannot_be_read_is_not_taken_for_whole(
         assert recovery.step() == 1
     assert (recovery.is_over, recovery.left) == (True, 0)
     assert record.is_record(torn.read_bytes())
+
+
+def test_notes_of_unmet_jobs_are_made_again(desk: Desk) -> None:
+    """P13: a power cut may take the note by which a parent brings its children back, never the reason on record."""
+    desk.enqueue(id="p", max_retries=0)
+    desk.enqueue(id="child", after="p")
+    desk.run("p.json", Outcome("failed", 1, "", 0.01))
+    desk.claim("child,after=p.json")
+    victims.forget_all(desk.spool, "p")
+    recovery = Recovery(desk.session, desk.stripes)
+    assert recovery.step() == 0 and recovery.is_over
+    assert victims.children(desk.spool, "p") == ["child"]
