@@ -194,7 +194,7 @@ def progress(after: Recorded, history: Sequence[Event]) -> Progress | None:
         kind = event.event
         if kind in (lifecycle.STARTED, lifecycle.UNBLOCKED) or event.counts.get(lifecycle.STARTED):
             return None
-        if kind == lifecycle.BLOCKED and asked.find(event.after) >= 0:
+        if kind in (lifecycle.BLOCKED, lifecycle.UNMET) and asked.find(event.after) >= 0:  # those behind it are met
             pointer, missing_since = event.after, ""
         elif kind == lifecycle.MISSING:
             missing_since = event.at if event.after == (pointer or asked[-1].id) else ""

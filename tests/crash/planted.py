@@ -25,7 +25,24 @@ DISK, HANDOVER = "unit/system/test_disk.py", "unit/inbox/test_handover.py"
 LEASE, FAMILY = "unit/spool/test_lease.py", "unit/worker/executors/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
 GATES = "unit/flows/test_gates.py"
-EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE, GATES)
+PARENTS, BLOCKING = "crash/test_parents_sweep.py", "unit/jobs/test_blocking.py"
+EVERY = (
+    SWEEP,
+    FAULTS,
+    MEANWHILE,
+    WORKER,
+    MODEL,
+    STORM,
+    DISK,
+    HANDOVER,
+    LEASE,
+    FAMILY,
+    WHOLE,
+    GONE,
+    GATES,
+    PARENTS,
+    BLOCKING,
+)
 
 
 class Bug(NamedTuple):
@@ -309,6 +326,44 @@ BUGS = (
         "flows/gates",
         "        if not self._acquire(lock, _PATIENCE_S):\n            return Shut(BUSY)\n",
         "        self._acquire(lock, 0.0)\n        lock.release()\n",
+    ),
+    Bug(
+        "a claim does not ask the parents",
+        "jobs/claim",
+        "        has_parents = item.extras is not PLAIN and item.blocked is not None\n",
+        "        has_parents = False\n",
+    ),
+    Bug(
+        "a parent that is met is asked again",
+        "model/parents",
+        "        if kind in (lifecycle.BLOCKED, lifecycle.UNMET) and asked.find(event.after) >= 0:",
+        "        if not kind:",
+    ),
+    Bug(
+        "a parent that is in no folder counts as done",
+        "flows/dependencies",
+        "    return spool.holds(job_id, (DONE, DLQ))\n",
+        '    return spool.holds(job_id, (DONE, DLQ)) or ("" if spool.find(job_id) else DONE)\n',
+    ),
+    Bug(
+        "nobody notes of which parent a job died",
+        "jobs/blocking",
+        "    if verdict.kind == UNMET and is_noted:\n",
+        "    if not verdict.kind:\n",
+    ),
+    Bug(
+        "the note of a job that comes back is deleted before its move",
+        "jobs/revive",
+        '        name = ""\n        try:\n            stored',
+        '        name = ""\n        victims.forget(self._spool, parent, child)\n        try:\n            stored',
+    ),
+    Bug(
+        "a job that is released from its parents moves before that is on record",
+        "jobs/hold",
+        "        disk.append(found.path, tail, sync=session.syncs_accepted)\n",
+        '        moved = spool.move(found, PENDING, f"{item.id}.json")\n'
+        "        found = Located(PENDING, moved, spool.path(PENDING, moved))\n"
+        "        disk.append(found.path, tail, sync=session.syncs_accepted)\n",
     ),
 )
 

@@ -117,7 +117,7 @@ class Family:
 
     def rage(self, seconds: float) -> None:
         """Kill workers, supervisors and whole pools at random."""
-        pools = [Pool(self.spool, count=3).ready() for _ in range(2)]
+        pools = [Pool(self.spool, count=2).ready() for _ in range(2)]
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.spool.waiting_names():
             pool = self.rng.choice(pools)
@@ -131,7 +131,7 @@ class Family:
                 pool.kill_everything()
             self.kills += 1
             if how >= 0.7:
-                pools[pools.index(pool)] = Pool(self.spool, count=3).ready()
+                pools[pools.index(pool)] = Pool(self.spool, count=2).ready()
             time.sleep(self.rng.uniform(0.02, 0.25))  # between two kills, not for a condition
         for pool in pools:
             pool.kill_everything()

@@ -93,6 +93,7 @@ def test_progress_is_read_from_the_history() -> None:
     assert at(Event("1", "blocked", after="a"), Event("2", "missing", after="b")) == Progress("a", "")
     assert at(Event("1", "blocked", after="elsewhere")) == Progress("c", "")
     assert at(Event("1", "unmet", after="c", to="dlq"), Event("2", "requeued")) == Progress("c", "")
+    assert at(Event("1", "unmet", after="a", to="dlq"), Event("2", "requeued")) == Progress("a", "")
     assert at(Event("1", "unblocked")) is None
     assert at(Event("1", "started", attempt=1), Event("2", "requeued")) is None
     assert at(Event("1", "folded", counts={"started": 3})) is None
