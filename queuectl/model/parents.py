@@ -195,7 +195,8 @@ def progress(after: Recorded, history: Sequence[Event]) -> Progress | None:
         if kind in (lifecycle.STARTED, lifecycle.UNBLOCKED) or event.counts.get(lifecycle.STARTED):
             return None
         if kind in (lifecycle.BLOCKED, lifecycle.UNMET) and asked.find(event.after) >= 0:  # those behind it are met
-            pointer, missing_since = event.after, ""
+            missing_since = missing_since if event.after == (pointer or asked[-1].id) else ""
+            pointer = event.after
         elif kind == lifecycle.MISSING:
             missing_since = event.at if event.after == (pointer or asked[-1].id) else ""
     return Progress(pointer or asked[-1].id, missing_since)

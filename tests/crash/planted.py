@@ -153,7 +153,7 @@ BUGS = (
     Bug(
         "a split that was cut short makes the jobs of its last step once more",
         "jobs/batch_step",
-        "        return item.place <= self.note.check_to\n",
+        "        return (item.turn or item.place) <= self.note.check_to\n",
         "        return False\n",
     ),
     Bug(
