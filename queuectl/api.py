@@ -417,6 +417,16 @@ class Spool:
 
         return result_of(self.session, self.get(job_id))
 
+    def result_content(self, job_id: str) -> Any:
+        """Return what a job's newest attempt gave back: the value of a JSON text, else the text, at most 64 KiB.
+
+        Return None without a result, and for one that is longer or no text: `result` has its path. Raises as `get`.
+        """
+        from queuectl.monitor.results import content_of
+
+        path = self.result(job_id)
+        return None if path is None else content_of(path)
+
     @contextlib.contextmanager
     def _translated(self, if_folder: str = "") -> Iterator[None]:
         """Raise SpoolUnavailableError instead of an OSError; `if_folder` says what a folder named PAUSED means."""

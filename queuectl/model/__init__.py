@@ -29,6 +29,7 @@ __all__ = [
     "queues",
     "ready_lines",
     "record",
+    "result",
     "retry",
     "round_robin",
     "run_order",

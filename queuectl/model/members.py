@@ -31,7 +31,8 @@ class Members(Sequence[str]):
     """The ids of a range: those with a ref first, then the others in the order of the file."""
 
     def __init__(self, token: str, count: int, left_out: Sequence[int], refs: Sequence[str]) -> None:
-        self._token = token
+        self.token = token
+        """The beginning of the ids."""
         self._count = count
         self._left_out = left_out
         self._refs = refs
@@ -46,16 +47,16 @@ class Members(Sequence[str]):
         if not 0 <= at < len(self):
             raise IndexError(index)
         if at < len(self._refs):
-            return f"{self._token}-{self._refs[at]}"
+            return f"{self.token}-{self._refs[at]}"
         wanted = place = at - len(self._refs) + 1
         while (found := wanted + bisect.bisect_right(self._left_out, place)) != place:
             place = found
-        return place_id(self._token, place)
+        return place_id(self.token, place)
 
     def find(self, job_id: str) -> int:
         """Return the index of an id, or -1 if it is not in the range."""
-        token, rest = job_id[: len(self._token)], job_id[len(self._token) + 1 :]
-        if token != self._token or job_id[len(token) : len(token) + 1] != "-":
+        token, rest = job_id[: len(self.token)], job_id[len(self.token) + 1 :]
+        if token != self.token or job_id[len(token) : len(token) + 1] != "-":
             return -1
         if rest.isascii() and rest.isdecimal() and format(int(rest), PLACE_FORM) == rest:
             place = int(rest)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
-from queuectl.model import exit_status, history, record
+from queuectl.model import exit_status, history, record, result
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, ENDINGS, EXPIRED, PENDING, REJECTED, UNMET
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
@@ -95,6 +95,21 @@ def result_of(session: Session, job: Job) -> str | None:
     """Return the path of the result of a job's newest attempt, or None without one."""
     path = session.spool.result_path(job.id, newest_attempt(job))
     return None if files.sig_of(path) is None else path
+
+
+def content_of(path: str) -> Any:
+    """Return what a command gave back: the value of JSON, a text, or None if it is neither, too long or gone.
+
+    A text is not safe to show.
+    """
+    try:
+        found = files.read(path, result.SHOWN_MAX_BYTES)
+    except (OSError, files.NotRegularError):
+        return None
+    if found.oversize:
+        return None
+    value = result.as_json(found.data)
+    return result.as_text(found.data) if value is None else value
 
 
 def attempts_with_result(session: Session, job_id: str) -> list[int]:

@@ -19,7 +19,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import LOGS
 from queuectl.system import disk, files, rights
 
-RESULT, PROGRESS, STDIN, AGAIN = "result", "progress", "stdin", "again"
+RESULT, PROGRESS, STDIN, AGAIN, PARENTS = "result", "progress", "stdin", "again", "parents.json"
 # More of what a command writes to `again` is no time.
 _AGAIN_BYTES = 64
 # More names than this are not deleted one by one between two runs.
@@ -166,6 +166,11 @@ class OpenDesk:
         name = self._place(STDIN)
         disk.create(name, data, sync=False, mode=self._spool.file_mode, at=self.fd)
         return files.open_regular(name, self.fd)[0]
+
+    def put_parents(self, data: bytes) -> str:
+        """Write what the command may know of its job's parents; return the path. Raises OSError."""
+        disk.create(self._place(PARENTS), data, sync=False, mode=self._spool.file_mode, at=self.fd)
+        return os.path.join(self.path, PARENTS)
 
     def clear(self) -> bool:
         """Delete what is on the desk; return False if something stays: then use another desk."""

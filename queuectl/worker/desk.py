@@ -58,6 +58,11 @@ class DeskSlot:
         assert self._open is not None
         return self._open.open_text(data)
 
+    def put_parents(self, data: bytes) -> dict[str, str]:
+        """Write what the command may know of its job's parents; return the variable that says where. Raises OSError."""
+        assert self._open is not None
+        return {"QUEUECTL_PARENT_RESULTS": self._open.put_parents(data)}
+
     def has_news(self, started_s: float) -> bool:
         """Return whether the run that began at `started_s` (monotonic) may have left something on the desk."""
         desk = self._open

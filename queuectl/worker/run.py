@@ -16,6 +16,7 @@ from queuectl.model import lifecycle, sizes
 from queuectl.model.extras import PLAIN
 from queuectl.model.lifecycle import CANCELLED, FAILED, RELEASED, SNOOZED, SUCCEEDED, TIMED_OUT, Outcome
 from queuectl.model.record import Record
+from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system import environment, rights
 from queuectl.worker import stdin
@@ -35,11 +36,12 @@ _TAKEN_AWAY = "its file was moved out of running/ while it ran"
 class Starter:
     """Starts the commands of claimed jobs in the right folder and with the right variables."""
 
-    def __init__(self, executor: Executor, spool_root: str, cwd: str) -> None:
+    def __init__(self, executor: Executor, spool: SpoolDir, cwd: str) -> None:
         self._executor = executor
+        self._spool = spool
         self._cwd = cwd
-        self._env = {**os.environ, "QUEUECTL_SPOOL": spool_root}
-        self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool_root}
+        self._env = {**os.environ, "QUEUECTL_SPOOL": spool.root}
+        self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool.root}
         self.is_homeless = False
         """True if the pool's working folder could not be entered at the last try."""
 
@@ -59,6 +61,10 @@ class Starter:
         input_fd = -1
         try:
             if item.extras is not PLAIN:
+                if item.extras.after:
+                    from queuectl.worker import parent_results  # few jobs have parents
+
+                    marks |= slot.desk.put_parents(parent_results.document(self._spool, item))
                 input_fd = stdin.open_for(item, cwd, slot.desk)
             spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease_fd, slot.lease_path, marks, input_fd)
             return self._executor.start(spec)

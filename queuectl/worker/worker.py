@@ -68,7 +68,7 @@ class Worker:
         self._stripes = Stripes(session.spool)
         self._executor = executor or choose.make(session.settings.shell)
         self._link = Link(conn, self._executor, session.clock)
-        self._starter = starter or Starter(self._executor, session.spool.root, cwd)
+        self._starter = starter or Starter(self._executor, session.spool, cwd)
         self._use(session)
         self._recorder = Recorder(session, self._settlements, self._claims.blame, link=self._link)
         self._attendant = self._new_attendant()

@@ -195,3 +195,23 @@ def test_results_of_many_jobs_right_after_kills(spool: SpoolDir) -> None:
     for number in range(jobs):
         path = made.result(f"r{number}")
         assert path is not None and Path(path).read_text() == f"r{number}"
+
+
+def test_a_job_gets_the_results_of_its_parents(spool: SpoolDir) -> None:
+    """A job without parents has no such variable; one with parents reads what they gave back."""
+    give = "import os; open(os.environ['QUEUECTL_RESULT'], 'w').write('[1, 2]')"
+    take = (
+        "import json, os\n"
+        "found = json.load(open(os.environ['QUEUECTL_PARENT_RESULTS']))\n"
+        "open(os.environ['QUEUECTL_RESULT'], 'w').write(json.dumps(found['give']['json']))"
+    )
+    made = Spool(spool.root)
+    made.enqueue([*PYTHON, give], id="give")
+    made.enqueue([*PYTHON, take], id="take", after="give", minimal_env=True)
+    made.enqueue([*PYTHON, "import os, sys; sys.exit('QUEUECTL_PARENT_RESULTS' in os.environ)"], id="plain")
+    with Pool(spool, count=2):
+        ends_with(spool, {"done": 3})
+    assert queuectl(spool, "result", "take") == "[1, 2]"
+    assert made.result_content("take") == [1, 2]
+    assert json.loads(queuectl(spool, "show", "take", "--json"))["result"] == [1, 2]
+    assert os.listdir(spool.desk_dir) == []

@@ -53,6 +53,7 @@ _DURATIONS = ("backoff_max", "timeout")
 _TOLD = frozenset(history.Event.__struct_fields__)
 _LABEL_CHARS = 20
 _DEAD_SHOWN = 10
+_RESULT_LINES, _RESULT_CHARS = 20, 200
 _WORDS = {
     TIMED_OUT: "timed out",
     RELEASED: "was stopped and does not count",
@@ -92,7 +93,15 @@ def show(
     given = [path for path in outputs if path not in logs]
     if as_json:
         printing.print_json(
-            {"version": 1, "state": job.state, "path": job.path, "logs": logs, "results": given, "job": _document(job)}
+            {
+                "version": 1,
+                "state": job.state,
+                "path": job.path,
+                "logs": logs,
+                "results": given,
+                "result": _content(given),
+                "job": _document(job),
+            }
         )
         return
     word = "is cancelled" if job.cancelled else _STATE_WORDS[job.state]
@@ -117,11 +126,28 @@ def show(
         line(f"  {'log':<{_LABEL_CHARS}}{safe(path)}")
     for path in given:
         line(f"  {'result':<{_LABEL_CHARS}}{safe(path)}")
+    for text in _shown(_content(given)):
+        line(f"  {'':<{_LABEL_CHARS}}{safe(text)}")
     if job.state in _NEXT:
         label, command = _NEXT[job.state]
         line(f"  {label:<{_LABEL_CHARS}}{command} {safe(job.id)}")
     if not logs and job.state in (DONE, DLQ):
         line(f"  {'log':<{_LABEL_CHARS}}none: the job printed nothing")
+
+
+def _content(given: list[str]) -> Any:
+    """Return what the newest attempt with a result gave back: JSON or a text of 64 KiB at most, else None."""
+    return results.content_of(given[-1]) if given else None
+
+
+def _shown(content: Any) -> list[str]:
+    """Return the first lines of a result."""
+    if content is None:
+        return []
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
+    lines = text.rstrip("\n").split("\n")
+    shown = [each[:_RESULT_CHARS] for each in lines[:_RESULT_LINES]]
+    return [*shown, "..."] if len(lines) > len(shown) else shown
 
 
 def _show_group(spool: Spool, token: str, *, as_json: bool) -> None:

@@ -52,7 +52,7 @@ def test_a_command_gets_its_folder_its_variables_and_its_slot(
     monkeypatch.setenv("OURS", "worker")
     monkeypatch.setenv("BOTH", "worker")
     executor = OneProcess()
-    starter = Starter(executor, desk.spool.root, os.path.join(desk.spool.root, "home"))
+    starter = Starter(executor, desk.spool, os.path.join(desk.spool.root, "home"))
     env = {"BOTH": "job", "QUEUECTL_ATTEMPT": "9"}
     starter.start(desk.start(desk.enqueue(id="job", cwd="sub", env=env)), slot)
     (spec,) = executor.specs
@@ -65,7 +65,7 @@ def test_a_command_gets_its_folder_its_variables_and_its_slot(
 def test_a_run_keeps_its_own_variables_while_others_start(desk: Desk, slot: Slot) -> None:
     """P3: a process is known as one of a run by the variables of that run, not by those of a run that started later."""
     executor = OneProcess()
-    starter = Starter(executor, desk.spool.root, desk.spool.root)
+    starter = Starter(executor, desk.spool, desk.spool.root)
     for job_id in ("first", "second"):
         starter.start(desk.start(desk.enqueue(id=job_id)), slot)
     assert [{**spec.env, **spec.marks}["QUEUECTL_JOB_ID"] for spec in executor.specs] == ["first", "second"]
@@ -77,7 +77,7 @@ def test_a_pool_without_its_folder_is_in_trouble_until_the_folder_is_back(
     """P9: the job named no folder, so it is not at fault, and no other job is claimed before a look."""
     home = tmp_path / "home"
     executor = OneProcess()
-    starter = Starter(executor, desk.spool.root, str(home))
+    starter = Starter(executor, desk.spool, str(home))
     starter.check_folder()
     executor.error = CannotEnterError(str(home))
     claimed = desk.start(desk.enqueue(id="job"))
@@ -91,7 +91,7 @@ def test_a_pool_without_its_folder_is_in_trouble_until_the_folder_is_back(
 def test_a_folder_that_the_job_names_is_the_job_s_fault(desk: Desk, slot: Slot, tmp_path: Path) -> None:
     """An absolute one, or one below the pool's folder while that is there."""
     executor = OneProcess()
-    starter = Starter(executor, desk.spool.root, str(tmp_path))
+    starter = Starter(executor, desk.spool, str(tmp_path))
     executor.error = CannotEnterError("gone")
     for number, cwd in enumerate((str(tmp_path / "gone"), "gone")):
         with pytest.raises(CannotEnterError):

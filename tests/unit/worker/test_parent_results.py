@@ -1,0 +1,101 @@
+"""parent_results: what a command learns of the jobs that its job waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl.jobs.verdict import Split
+from queuectl.model import record
+from queuectl.model.lifecycle import PENDING, Outcome
+from queuectl.spool import groups
+from queuectl.worker import parent_results
+from tests.helpers import Desk
+
+OK = Outcome("succeeded", 0, "", 0.01)
+
+
+def parent(desk: Desk, job_id: str, result: bytes | None, outcome: Outcome = OK) -> None:
+    """Run a job that gives this back."""
+    desk.run(desk.enqueue(id=job_id, max_retries=0), outcome)
+    if result is not None:
+        Path(desk.spool.result_path(job_id, 1)).write_bytes(result)
+
+
+def told(desk: Desk, after: Any, job_id: str = "child") -> dict[str, Any]:
+    """What the command of a job with these parents learns."""
+    name = desk.enqueue(id=job_id, after=after)
+    made: dict[str, Any] = json.loads(parent_results.document(desk.spool, desk.record(PENDING, name)))
+    return made
+
+
+def test_each_parent_by_its_id(desk: Desk) -> None:
+    """Its state, how it ended, where its result is, and the value if it is JSON."""
+    parent(desk, "a", b'{"pages": 3}')
+    parent(desk, "b", b"no json", Outcome("failed", 7))
+    parent(desk, "c", None)
+    found = told(desk, ["a", {"id": "b", "when": "ended"}, "c", {"id": "nowhere", "when": "ended"}])
+    assert found == {
+        "a": {
+            "id": "a", "state": "done", "attempt": 1, "exit_code": 0, "result": desk.spool.result_path("a", 1),
+            "json": {"pages": 3},
+        },
+        "b": {
+            "id": "b", "state": "dlq", "attempt": 1, "exit_code": 7, "result": desk.spool.result_path("b", 1),
+            "json": None,
+        },
+        "c": {"id": "c", "state": "done", "attempt": 1, "exit_code": 0, "result": None, "json": None},
+        "nowhere": {"id": "nowhere", "state": None, "attempt": 0, "exit_code": None, "result": None, "json": None},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "result",
+    [b"[" * 60_000, b"NaN", b"\xff", b'"' + b"x" * 65_600 + b'"', b"", b"{}x", b'{"a": 1e999}', b"1" * 9999],
+)
+def test_a_hostile_result_is_a_path_only(desk: Desk, result: bytes) -> None:
+    """What a stranger's command wrote makes no trouble for the worker."""
+    parent(desk, "a", result)
+    found = told(desk, "a")["a"]
+    assert found["json"] is None and found["result"] == desk.spool.result_path("a", 1)
+
+
+def test_all_results_together_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand parents do not make a file of 64 MiB."""
+    monkeypatch.setattr(parent_results, "_ALL_MAX_BYTES", 25)
+    for job_id in "abc":
+        parent(desk, job_id, b'"0123456789"')
+    found = told(desk, ["a", "b", "c"])
+    assert [found[job_id]["json"] for job_id in "abc"] == ["0123456789", "0123456789", None]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_a_link_in_the_place_of_a_result_is_not_followed(desk: Desk, tmp_path: Path) -> None:
+    """Somebody may have put it into logs/."""
+    parent(desk, "a", None)
+    (tmp_path / "secret").write_text('"secret"')
+    os.symlink(tmp_path / "secret", desk.spool.result_path("a", 1))
+    assert told(desk, "a")["a"]["json"] is None
+
+
+def test_jobs_of_one_file_know_each_other_by_refs(desk: Desk) -> None:
+    """And all of them together as counts."""
+    rows: list[dict[str, Any]] = [{"command": "x", "max_retries": 0, "ref": "load"}]
+    rows += [{"command": "x", "max_retries": 0} for _ in range(3)]
+    rows += [{"command": "y", "ref": "last", "after": ["load", {"id": "*", "when": "ended"}]}]
+    desk.drop("f.json", rows)
+    made = desk.claims.splits.split("f.json")
+    assert isinstance(made, Split)
+    ids = [groups.id_of(name) for name in made.names]
+    for job_id, code in zip(ids[:3], (0, 1, 0), strict=True):
+        waiting = next(name for name in desk.spool.waiting_names() if groups.id_of(name) == job_id)
+        desk.run(waiting, OK if code == 0 else Outcome("failed", 1))
+    name = next(name for name in desk.spool.waiting_names() if groups.id_of(name) == ids[4])
+    item: record.Record = desk.record(PENDING, name)
+    found = json.loads(parent_results.document(desk.spool, item))
+    assert found["load"]["state"] == "done" and found["load"]["id"] == ids[0]
+    assert found["*"] == {"count": 3, "done": 1, "dead": 1, "dead_ids": [ids[1]]}
