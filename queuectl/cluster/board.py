@@ -16,6 +16,8 @@ from queuectl.system import boot
 _EVERY_S = 1.0
 _FORGOTTEN_AFTER_S = 3600.0
 _TEXT_CHARS, _RESOURCES = 200, 20
+# With more nodes than this, those that are gone are forgotten at once.
+_MOST_ROWS = 4 * node_boards.ROWS
 
 
 class Board:
@@ -78,6 +80,9 @@ class Board:
             if found is not None:
                 row = row._replace(address=found.address[:_TEXT_CHARS])
             if gone_s is not None and now_s - gone_s > _FORGOTTEN_AFTER_S and not used:
+                self._rows.pop(row.node, None)
+                continue
+            if gone_s is not None and not used and len(self._rows) >= _MOST_ROWS:
                 self._rows.pop(row.node, None)
                 continue
             own = next((each for each in by_node.get(name, ()) if each.session == self._session), None)

@@ -45,6 +45,8 @@ from queuectl.system import boot, disk, local_socket
 from queuectl.worker.executors.base import Executor
 
 _TICK_S = 0.1
+# With less in the scratch folder a command could not even print a line, and its job would count that as its failure.
+_LEAST_FREE = 64 * 1024
 _BURY_AGAIN_S = 10.0
 _LAPSED = "its node had no word from the pool, and its lease ran out"
 _GIVEN_UP = "the pool had given its node up"
@@ -228,7 +230,6 @@ class Keeper:
 
     def _look(self) -> Look:
         facts = self._facts
-        info = os.statvfs(self._scratch.root)
         return Look(
             facts.member,
             facts.host,
@@ -240,7 +241,7 @@ class Keeper:
             self._is_draining,
             _versions(),
             self._scratch.root,
-            info.f_bavail * info.f_frsize,
+            self._scratch.free_bytes(),
             list(self._commands.live),
             clock_s(),
             facts.node,
@@ -329,9 +330,11 @@ class Keeper:
         if not lease.is_fresh(message.token, session.lease_s, now_s):
             raise ProtocolError("token: this request was on its way for longer than the lease")
         refused = []
+        free_bytes = self._scratch.free_bytes()
+        lacks = f"trouble: {free_bytes} bytes are free in {self._scratch.root}" * (free_bytes < _LEAST_FREE)
         for spec in message.specs:
             protocol.run_parts(spec.run)
-            if why := self._refusal(session, spec, now_s):
+            if why := lacks or self._refusal(session, spec, now_s):
                 refused.append(Refusal(spec.run, why))
         return StartAnswer(refused, self._free)
 

@@ -49,6 +49,11 @@ class Scratch:
                     "delete it, chmod 700 it, or give another one with --scratch"
                 )
 
+    def free_bytes(self) -> int:
+        """Return how many bytes this user can still write in the folder. Raises OSError."""
+        info = os.statvfs(self.root)
+        return info.f_bavail * info.f_frsize
+
     def lock(self) -> locks.NamedLock | None:
         """Return the lock of this folder, held, or None if a keeper lives."""
         lock = locks.NamedLock(os.path.join(self.root, "keeper.lock"))

@@ -38,6 +38,7 @@ from queuectl.jobs.verdict import (
     Unreadable,
     Unrecorded,
 )
+from queuectl.model.needs import NEEDING
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool import sharing_out
@@ -120,8 +121,8 @@ class Dispatcher:
 
     @property
     def free(self) -> int:
-        """How many slots have nothing to do."""
-        return sum(worker.free for worker in self._workers if worker.may_get_names)
+        """How many slots have nothing to do, of workers that may get a drop whose needs nobody knows."""
+        return sum(each.free for each in self._workers if each.may_get_names and each.kind != NEEDING)
 
     def next_s(self) -> float | None:
         """Return when work is due without an event (monotonic), or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,13 @@ from tests.cluster.rig import PYTHON, Rig, until
 from tests.cluster.test_node import end_keepers
 
 pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(autouse=True)
+def no_keeper_left(rig: Rig) -> Iterator[None]:
+    """End the keepers, which outlive what started them."""
+    yield
+    end_keepers(rig)
 
 
 class Head:
@@ -78,7 +86,6 @@ def test_what_people_see_of_a_cluster(rig: Rig) -> None:
     stopped = head.call("worker", "stop", "--leave").stdout
     assert "1 command goes on on nodes" in stopped
     head.call("cancel", "job1")
-    end_keepers(rig)
 
 
 def test_an_unreachable_scheduler(rig: Rig) -> None:

@@ -240,6 +240,51 @@ def test_resources_are_found_and_hold_up_nobody(cluster: Cluster, tmp_path: Path
     assert pool.wait(30) == 0
 
 
+@pytest.mark.slow
+def test_nodes_may_be_kept_for_jobs_with_resources(cluster: Cluster) -> None:
+    """`cluster.take = "resources"`: a drop whose name does not say what it needs is found all the same, others wait."""
+    with open(cluster.spool.settings_path, "a", encoding="utf-8") as file:
+        file.write('take = "resources"\n')
+    cluster.start_node("w3", "--resource", "GPU=1")
+    cluster.add("plain", "true")
+    drop = Path(cluster.spool.path("pending", "drop.json"))
+    drop.write_text(json.dumps({"command": "echo $QUEUECTL_NODE", "resources": {"GPU": 1}}))
+    pool = cluster.start_pool("--cluster", "--drain")
+    assert pool.wait(60) == 0
+    assert names_in(cluster.spool, "done") == ["drop.json"]
+    assert Path(cluster.spool.log_path("drop", 1)).read_text() == "w3\n"
+    assert cluster.events("plain") == ["enqueued"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_node_without_space_gets_no_commands(cluster: Cluster) -> None:
+    """P9: A full scratch folder costs no attempt: other nodes run the jobs, and the views name the node."""
+    small = cluster.nodes / "w3"
+    small.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k,mode=0700", "tmpfs", small], check=True)
+    try:
+        cluster.start_node("w3")
+        with contextlib.suppress(OSError), open(small / "fill", "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        for number in range(12):
+            cluster.add(f"job{number}", "echo $QUEUECTL_NODE; sleep 0.2")
+        cluster.start_pool()
+        wait_until(lambda: len([name for name in names_in(cluster.spool, "done") if name.startswith("job")]) == 12)
+        for number in range(12):
+            events = cluster.events(f"job{number}")
+            assert "failed" not in events
+            log = Path(cluster.spool.log_path(f"job{number}", events.count("started")))
+            assert log.read_text() in ("w1\n", "w2\n")
+        argv = [sys.executable, "-m", "queuectl", "--spool", cluster.spool.root, "status"]
+        status = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert "gets no commands: it cannot start commands: 0 bytes are free in" in status
+    finally:
+        cluster.keepers.pop("w3").__exit__(None, None, None)
+        subprocess.run(["umount", "-l", small], check=True)
+
+
 def _node_of(cluster: Cluster, job_id: str) -> str:
     history = json.loads(Path(cluster.spool.path("running", f"{job_id}.json")).read_text())["history"]
     return str(history[-1]["node"])

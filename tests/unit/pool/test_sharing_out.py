@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from queuectl.model import needs
 from queuectl.pool import sharing_out
 from queuectl.pool.options import spread
 from queuectl.pool.worker_process import WorkerProcess
@@ -69,3 +70,19 @@ def test_few_slots_have_a_process_each(slots: int, wanted: int, monkeypatch: pyt
     """Up to four a core; beyond, memory counts."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert (len(spread(slots, None)), sum(spread(slots, None))) == (wanted, slots)
+
+
+def test_only_workers_on_nodes_get_jobs_that_need_resources() -> None:
+    """Plain pools are asked once, as ever; in a mixed pool nodes come first, and each kind gets what it can run."""
+    here, nodes = WorkerProcess(), WorkerProcess(0, cluster_slots=9)
+    only = WorkerProcess(0, cluster_slots=9, takes_plain=False)
+    assert sharing_out.by_kind([here, nodes], has_needs=False) == [(needs.ANY, [here, nodes])]
+    assert sharing_out.by_kind([here, nodes], has_needs=True) == [(needs.ANY, [nodes]), (needs.PLAIN, [here])]
+    assert sharing_out.by_kind([here, only], has_needs=False) == [(needs.NEEDING, [only]), (needs.PLAIN, [here])]
+    assert sharing_out.by_kind([], has_needs=True) == []
+    names = ("a.json", "a,needs=GPU-1.json")
+    assert [[each.may_run(name) for name in names] for each in (here, nodes, only)] == [
+        [True, False],
+        [True, True],
+        [False, True],
+    ]
