@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 
 from queuectl.errors import InvalidJobError
-from queuectl.inbox import admission, replay
+from queuectl.inbox import admission, parents, replay
 from queuectl.inbox.handover import BY
 from queuectl.inbox.signing import Keys
 from queuectl.inbox.trust import keys_path
+from queuectl.jobs import asked_parents
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import names, times
 from queuectl.model.document import Incomplete, Many, Refused, parse
 from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
+from queuectl.model.parents import parse as parse_after
 from queuectl.model.record import Record
 from queuectl.spool import trust
 from queuectl.spool.session import Session
@@ -75,6 +77,8 @@ class Judge:
         )
         admitted = admission.admit(parsed.document, rules, stem=stem, now_at=self._session.clock.now())
         document = {**admitted.document}
+        if self._inbox.mode == SIGNED and document.get("after") is not None:
+            parents.check(self._session.spool, asked_parents.ids_in(parse_after(document["after"])), self._inbox.owner)
         own = document.get("id") if "id" in parsed.document or admitted.key is not None else None
         if own is None:
             document["id"] = self._free_id(str(document.get("id") or names.clean_id(stem)))

@@ -2,6 +2,7 @@
 
 __all__ = [
     "arguments",
+    "asked_parents",
     "blocking",
     "budget",
     "cancel",

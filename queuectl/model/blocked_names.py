@@ -16,7 +16,8 @@ class BlockedNames:
     """The names of blocked jobs that a pool knows."""
 
     def __init__(self) -> None:
-        self._parent_of: dict[str, str] = {}
+        self.parent_of: dict[str, str] = {}
+        """The parent of each name. Only this class changes it; a look into it costs no call."""
         self._pointer: dict[str, str] = {}  # the same by ids
         self._children: dict[str, list[str]] = {}  # may have names that are gone
         self._fresh: dict[str, None] = {}
@@ -25,17 +26,17 @@ class BlockedNames:
         self._ready: dict[str, None] = {}
 
     def __len__(self) -> int:
-        return len(self._parent_of)
+        return len(self.parent_of)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._parent_of
+        return name in self.parent_of
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parent_of)
+        return iter(self.parent_of)
 
     def add(self, name: str, parent: str) -> None:
         """Add a name that waits for a parent."""
-        self._parent_of[name] = parent
+        self.parent_of[name] = parent
         self._pointer[_stem(name)] = parent
         line = self._children.get(parent)
         if line is None:
@@ -49,7 +50,7 @@ class BlockedNames:
 
     def discard(self, name: str) -> None:
         """Remove a name, if it is here."""
-        parent = self._parent_of.get(name)
+        parent = self.parent_of.get(name)
         if parent is None:
             return
         self._drop(name)
@@ -57,13 +58,13 @@ class BlockedNames:
             del self._children[parent]
 
     def _drop(self, name: str) -> None:
-        parent = self._parent_of.pop(name)
+        parent = self.parent_of.pop(name)
         if self._pointer.get(_stem(name)) == parent:
             del self._pointer[_stem(name)]
 
     def keep(self, listed: Iterable[str]) -> list[str]:
         """Remove the names that a listing does not have, and return them."""
-        gone = list(self._parent_of.keys() - set(listed)) if self._parent_of else []
+        gone = list(self.parent_of.keys() - set(listed)) if self.parent_of else []
         for name in gone:
             self._drop(name)
         if gone:
@@ -72,7 +73,7 @@ class BlockedNames:
 
     def of(self, parent: str) -> list[str]:
         """Return the names that wait for a parent."""
-        return [name for name in self._children.get(parent, ()) if self._parent_of.get(name) == parent]
+        return [name for name in self._children.get(parent, ()) if self.parent_of.get(name) == parent]
 
     def pop(self, parent: str, at_most: int = ALL) -> list[str]:
         """Remove names that wait for a parent, and return them. If some are left, the parent is fresh again."""
@@ -82,7 +83,7 @@ class BlockedNames:
             self._children[parent] = line[at_most:]
             self._fresh[parent] = None
             line = line[:at_most]
-        found = [name for name in dict.fromkeys(line) if self._parent_of.get(name) == parent]
+        found = [name for name in dict.fromkeys(line) if self.parent_of.get(name) == parent]
         for name in found:
             self._drop(name)
         self._ready.update(dict.fromkeys(found))

@@ -209,7 +209,8 @@ class RunQueue:
             self.release(name)
         self._known.discard(name)
         self._skipped.discard(name)
-        self.blocked.discard(name)
+        if name in self.blocked.parent_of:
+            self.blocked.discard(name)
 
     def forget_taken(self) -> None:
         """Forget all names except those that are due later or blocked.

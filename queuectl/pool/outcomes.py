@@ -121,7 +121,7 @@ class Outcomes:
             self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
             dispatcher.add([report.settled.name])
-        else:
+        elif self._core.queue.blocked.parent_of:
             self.on_end(report.settled.name)
 
     def rescue(self, _now_s: float) -> None:

@@ -90,3 +90,29 @@ def test_a_signed_job_stays_in_the_queue_of_its_inbox(spool: SpoolDir, tmp_path:
     taken = [*post.poller.step(), *post.poller.step()]
     assert sorted(taken) == ["a,by=anna,q=mail.json", "b,by=anna,q=mail.json"]
     assert "queue: jobs of this inbox are in the queue mail" in (post.folder / "c.json.rejected.txt").read_text()
+
+
+def test_a_signed_job_waits_for_jobs_of_its_owner_only(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: the refusal is the same for somebody else's job and for none, so it tells nothing about others."""
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    keyfile.create(str(keys / "anna.key"))
+    post = Post(spool, tmp_path / "inbox", keys=str(keys))
+    post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
+    post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+    post.start()
+    post.poller.step()
+    post.desk.enqueue(id="theirs", owner="ben")
+    for job_id in ("mine", "hers"):
+        post.desk.enqueue(id=job_id, owner="anna")
+    post.desk.start("hers,by=anna.json")
+    expires_at = times.to_text(post.desk.clock.now() + 60)
+    taken = []
+    for number, after in enumerate((["mine"], ["mine", "hers"], ["theirs"], ["nobodys"])):
+        document = {"command": "true", "id": f"a{number}", "for": known_identity(spool), "expires_at": expires_at}
+        document["after"] = after
+        post.send(f"a{number}.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
+        taken.append(post.poller.step())
+    assert taken == [["a0,after=mine.json"], ["a1,after=hers.json"], [], []]
+    whys = [(post.folder / f"a{number}.json.rejected.txt").read_text() for number in (2, 3)]
+    assert "'theirs' is no job of anna" in whys[0] and "'nobodys' is no job of anna" in whys[1]
