@@ -128,6 +128,12 @@ class Bridge:
                 task.cancel()
                 self._arrive(call, carrier.LOST, why)
 
+    def _lose(self, why: str) -> None:
+        """There is no scheduler: the worker forgets the nodes, so they are told anew even if they are the same."""
+        self._nodes = {}
+        self._tell_lost(why)
+        self._give_up(why)
+
     # -------------------------------------------------------------------------------------------- to the cluster
 
     async def stay_connected(self) -> None:
@@ -140,8 +146,7 @@ class Bridge:
                 await self._disconnect()
                 raise
             except Exception as error:
-                self._tell_lost(in_words(error))
-                self._give_up(self._lost)
+                self._lose(in_words(error))
             await self._disconnect()
             await asyncio.sleep(_AGAIN_S)
 

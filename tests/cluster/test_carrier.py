@@ -87,6 +87,16 @@ def test_a_scheduler_that_comes_back_is_found_again(carrier: DaskCarrier, rig: R
     assert ask(carrier, "w1", "x")[1] == ANSWERED
 
 
+@pytest.mark.slow
+def test_a_scheduler_that_was_silent_is_found_again_with_its_nodes(carrier: DaskCarrier, rig: Rig) -> None:
+    """SIGSTOP of the scheduler for longer than the bridge waits; its dask workers are the same afterwards."""
+    rig.started[0].send_signal(signal.SIGSTOP)
+    take_until(carrier, lambda: carrier.lost)
+    rig.started[0].send_signal(signal.SIGCONT)
+    take_until(carrier, lambda: "w1" in carrier.nodes())
+    assert ask(carrier, "w1", "x")[1] == ANSWERED
+
+
 def test_a_bridge_that_was_killed_is_replaced(carrier: DaskCarrier) -> None:
     """Its calls are lost, and the nodes are back with the next one."""
     number = carrier.call("w1", "hang", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from queuectl.cluster import bridge
+from queuectl.cluster import bridge, frames
 
 
 def test_the_present_dask_worker_of_a_node_stays() -> None:
@@ -13,6 +13,34 @@ def test_the_present_dask_worker_of_a_node_stays() -> None:
     assert bridge._best({"a": 100.0, "b": 106.0}, "a") == "b"
     assert bridge._best({"a": 100.0, "b": 101.0}, "") == "b"
     assert bridge._best({"b": 1.0}, "a") == "b"
+
+
+class Told:
+    """The end of the worker: what the bridge has told it."""
+
+    def __init__(self) -> None:
+        self.frames: list[frames.Frame] = []
+
+    def is_closing(self) -> bool:
+        """Whether the worker is gone."""
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Take what is told."""
+        self.frames += frames.Frames().feed(data)
+
+
+def test_the_same_nodes_are_told_again_after_a_loss() -> None:
+    """A scheduler that was silent for a while and comes back with its nodes: the worker forgot them with the loss."""
+    told = Told()
+    made = bridge.Bridge(told, {})  # type: ignore[arg-type]
+    workers = {"tls://a:1": {"metrics": {"queuectl": "w1"}, "last_seen": 1.0}}
+    for _ in range(2):
+        made._follow(workers)
+        made._tell_lost("")
+        made._follow(workers)
+        made._lose("no answer")
+    assert [each.words[0] for each in told.frames] == [frames.NODES, frames.LOST, frames.LOST] * 2
 
 
 def test_a_reason_is_a_sentence() -> None:
