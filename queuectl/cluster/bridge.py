@@ -129,7 +129,7 @@ class Bridge:
                 self._arrive(call, carrier.LOST, why)
 
     def _lose(self, why: str) -> None:
-        """There is no scheduler: the worker forgets the nodes, so they are told anew even if they are the same."""
+        """There is no scheduler: the worker forgets the nodes, so send them anew even if they are the same."""
         self._nodes = {}
         self._tell_lost(why)
         self._give_up(why)

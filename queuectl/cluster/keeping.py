@@ -297,17 +297,17 @@ class Keeper:
             "" if has_ended else lease.grant,
             lease.left_s(now_s),
             list(session.runs),
-            session.news(beat),
+            ended := session.news(beat),
             fenced,
-            self._pieces(beat),
+            self._pieces(beat, self._outcomes.last_pieces(beat, ended)),
             self._free,
             self._is_draining,
         )
         parked.request.answer(wire.encode(answer))
 
-    def _pieces(self, beat: BeatRequest) -> list[Piece]:
-        """Return output that the pool wants, of all runs together as much as a beat may hold."""
-        found, room = [], protocol.BEAT_OUTPUT_BYTES
+    def _pieces(self, beat: BeatRequest, found: list[Piece]) -> list[Piece]:
+        """Return output that the pool wants, of all runs together as much as a beat may hold, after `found`."""
+        room = protocol.BEAT_OUTPUT_BYTES - sum(len(piece.data) for piece in found)
         for run, offset in beat.output.items():
             command = self._commands.live.get(run)
             if room <= 0 or command is None or command.session != beat.session or offset < 0:

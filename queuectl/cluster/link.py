@@ -19,8 +19,9 @@ from queuectl.cluster.lease_model import PoolLease, margin_s
 
 # A beat waits this long for news, and less while output comes.
 _BEAT_S, _BEAT_OF_OUTPUT_S = 2.0, 0.5
-# An answer that is this much late is not waited for: another message asks again.
-_PATIENCE_S = 2.0
+# An answer that is this much late is not waited for: another message asks again. And so many outputs are asked for at
+# once, because more would keep the scheduler from anything else.
+_PATIENCE_S, _READS = 2.0, 4
 # When the next message leaves after one, two ... that were lost.
 _AGAIN_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 # When a node of another version is asked again: somebody has to update it.
@@ -199,11 +200,10 @@ class Link:
 
     def _read_outputs(self, now_s: float) -> None:
         """Fetch what the commands that have ended printed last; then their outcomes count."""
+        calls, since_s = self._calls.items(), now_s - _PATIENCE_S
+        asked = {number for number, call in calls if call.op == protocol.READ and call.sent_s > since_s}
         for command in self.commands.values():
-            if command.end is None or command.outcome is not None:
-                continue
-            call = self._calls.get(self._reading.get(command.run, 0))
-            if call is not None and now_s - call.sent_s < _PATIENCE_S:
+            if command.end is None or command.outcome is not None or self._reading.get(command.run) in asked:
                 continue
             try:
                 wanted = command.output.next_read(command.end.output_bytes)
@@ -212,9 +212,10 @@ class Link:
                 continue
             if wanted is None:
                 command.conclude()
-                continue
-            request = protocol.ReadRequest(command.run, *wanted)
-            self._reading[command.run] = self._send(protocol.READ, request, now_s, command)
+            elif len(asked) < _READS:
+                request = protocol.ReadRequest(command.run, *wanted)
+                asked.add(number := self._send(protocol.READ, request, now_s, command))
+                self._reading[command.run] = number
 
     # ----------------------------------------------------------------------------------------------------- receive
 
@@ -343,7 +344,7 @@ class Link:
         for piece in pieces:
             command = self.commands.get(piece.run)
             if command is not None and command.outcome is None and piece.data:
-                self._output_s = now_s
+                self._output_s = now_s if command.end is None else self._output_s
                 try:
                     command.output.add_live(piece)
                 except OSError:

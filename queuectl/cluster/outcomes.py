@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from queuectl.cluster.ends import Ends, Told
 from queuectl.cluster.places import Place, Places
-from queuectl.cluster.protocol import ReadAnswer, RunEnd
+from queuectl.cluster.protocol import BEAT_OUTPUT_BYTES, BeatRequest, Piece, ReadAnswer, RunEnd
 from queuectl.cluster.runs import Command
 from queuectl.cluster.scratch import Scratch
 from queuectl.system import boot
@@ -65,6 +65,16 @@ class Outcomes:
             if (place := self._resting.pop(run, None)) is not None:
                 self.places.give_back(place, is_proven=run not in self._unproven)
             self._unproven.discard(run)
+
+    def last_pieces(self, beat: BeatRequest, ended: Iterable[RunEnd]) -> list[Piece]:
+        """Return what these runs printed last, as far as a beat may hold it, so that it need not be asked for."""
+        found, room = [], BEAT_OUTPUT_BYTES
+        for end in ended:
+            offset = beat.output.get(end.run, 0)  # a pool ignores what it has already
+            if 0 <= offset < end.output_bytes <= offset + room:
+                found.append(Piece(end.run, offset, self.read(end.run, offset, end.output_bytes - offset).data))
+                room -= end.output_bytes - offset
+        return found
 
     def read(self, run: str, offset: int, most: int) -> ReadAnswer:
         """Return a part of an output; empty if there is none. Raises OSError."""

@@ -162,6 +162,7 @@ class Beat(NamedTuple):
     fenced: list[str]
     """Those of `fences` that this node does not know. It refuses to start them from now on."""
     output: list[Piece]
+    """Of live runs what was asked for; of those in `ended` what they printed last, if there is room."""
     free: int
     """How many places are free for anybody."""
     is_draining: bool = False

@@ -130,6 +130,16 @@ def test_limits_are_kept_by_the_node(pool: Pool) -> None:
     assert pool.end_of(slow)[1:4] == (protocol.TIMEOUT, 143, "timed out after 0.1 s")
 
 
+def test_the_last_output_comes_with_the_end(pool: Pool) -> None:
+    """A pool need not ask for what a command printed, unless it is more than a beat may hold."""
+    short, long = pool.run("a", "echo done"), pool.run("b", "head -c 70000 /dev/zero")
+    pool.end_of(short)
+    pool.end_of(long)
+    assert [(piece.run, piece.offset, piece.data) for piece in pool.beat().output] == [(short, 0, b"done\n")]
+    (piece, rest) = pool.beat(output={short: 2, long: 6000}).output
+    assert (piece.data, rest.offset, len(rest.data)) == (b"ne\n", 6000, 64000)
+
+
 def test_output_comes_with_beats_while_a_command_runs(pool: Pool) -> None:
     """A beat brings what was printed since an offset, 64 KB of it at most."""
     run = pool.run("a", "head -c 100000 /dev/zero; sleep 1000")
