@@ -7,12 +7,14 @@ import sys
 
 import pytest
 
-from queuectl.monitor import live, nodes, why
+from queuectl.monitor import live, nodes, page, why
 from queuectl.monitor.gated import Reason
 from queuectl.monitor.headline import headline
 from queuectl.monitor.rows import ClusterRow, NodeStateRow
 from queuectl.monitor.snapshot import is_same
 from queuectl.monitor.status import collect, document
+from queuectl.monitor.steps import drain
+from queuectl.monitor.survey import Survey
 from queuectl.spool import node_boards, pools, stamps
 from queuectl.spool.node_boards import NodeBoard, NodeRow
 from queuectl.spool.pools import Pool, StopSummary, WorkerInfo
@@ -213,3 +215,16 @@ def test_why_a_job_runs_on_a_node(head: Head, desk: Desk) -> None:
     found = reason(head, desk, "job1")
     assert "its command goes on on node w1" in found.text and "within 20 s" in found.text
     assert found.change == "queuectl worker start --cluster"
+
+
+def test_the_page_shows_the_cluster_and_runs_no_text_of_a_node(head: Head, desk: Desk) -> None:
+    """Nodes name themselves, so their texts are escaped; the page says when a node is silent, not the age of a beat."""
+    pytest.importorskip("jinja2")
+    evil = "<script>alert(1)</script>\x1b[2J"
+    desk.claims.where = {"node": evil, "member": "m1"}
+    desk.start(desk.enqueue(id="job1"))
+    head.show(node(evil, why=evil, resources={evil: 1.0}), node("w2", heard=12.0))
+    made = page.render(drain(Survey(desk.spool, is_full=True).take(NOON_AT)), advice=("", ""))
+    assert "<script>alert" not in made and "\x1b" not in made
+    assert "on node" in made and "no answer for 12 s" in made and "beat" not in made
+    assert "Cluster <bdi>tls://head:8786: 2 nodes" in made
