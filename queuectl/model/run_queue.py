@@ -40,7 +40,7 @@ class RunQueue:
         self._parking = Parking(limits or {}, slots)
         self._ready = ReadyLines(weight_of=self._weight_of, is_closed=self._parking.is_closed)
         self._is_plain = not limits  # no name so far can be limited
-        self._choice = choice
+        self._choice, self._is_choosy = choice, choice.is_choosy
         self.has_needs = False
         """True once there was a job that needs resources."""
         self._count = 0  # of the names in _ready
@@ -91,7 +91,7 @@ class RunQueue:
         count = len(generated)
         self._known.update(generated)
         seen, undated = self._new_stamp(now_at) if others else "", []
-        if len(others) >= _MANY and not self._choice.is_choosy:
+        if len(others) >= _MANY and not self._is_choosy:
             timed, others = order.split_timed(others)
             if timed:
                 lines.setdefault((0, "", ""), []).extend(order.keys_of_timed(timed))
@@ -101,7 +101,8 @@ class RunQueue:
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):
                 continue
-            if names.is_held(name) or self._choice.leaves(name, parts):
+            may_leave = self._is_choosy or (parts is not None and parts.needs)
+            if names.is_held(name) or (may_leave and self._choice.leaves(name, parts)):
                 self._skipped.add(name)
                 continue
             self._known.add(name)
