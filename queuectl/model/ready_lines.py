@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from queuectl.model.order import Line
 from queuectl.model.queue_turns import QueueTurns
@@ -20,15 +20,12 @@ class ReadyLines:
 
     def __init__(self, *, weight_of: Callable[[str], int], is_closed: Callable[[str], bool]) -> None:
         self._by_priority: dict[int, AnyLine] = {}
-        self._priorities: list[int] = []  # highest first
+        self.lines: list[AnyLine] = []
+        """The lines, the highest priority first."""
         self.gone: set[str] = set()
         """Keys in the lines that do not count any more."""
         self._weight_of = weight_of
         self._is_closed = is_closed
-
-    def __iter__(self) -> Iterator[AnyLine]:
-        """Return the lines, the highest priority first."""
-        return iter([self._by_priority[priority] for priority in self._priorities])
 
     def extend(self, keys: list[str], priority: int, owner: str, turn: str) -> None:
         """Add sorted keys."""
@@ -51,15 +48,16 @@ class ReadyLines:
             line.add_first(key)
 
     def _line(self, priority: int, owner: str, turn: str) -> AnyLine:
-        line = self._by_priority.get(priority)
+        before = line = self._by_priority.get(priority)
         if line is None:
             line = self._by_priority[priority] = Line(self.gone)
-            self._priorities = sorted(self._by_priority, reverse=True)
         if turn and not isinstance(line, QueueTurns):
             turns = QueueTurns(line, self.gone, weight_of=self._weight_of, is_closed=self._is_closed)
             line = self._by_priority[priority] = turns
         if owner and isinstance(line, Line):
             line = self._by_priority[priority] = RoundRobin(line, self.gone)
+        if line is not before:
+            self.lines = [self._by_priority[each] for each in sorted(self._by_priority, reverse=True)]
         return line
 
     def open(self, turn: str) -> None:
@@ -77,5 +75,5 @@ class ReadyLines:
     def clear(self) -> None:
         """Forget all names."""
         self._by_priority.clear()
-        self._priorities.clear()
+        self.lines.clear()
         self.gone.clear()

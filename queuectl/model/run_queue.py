@@ -168,7 +168,7 @@ class RunQueue:
         if self.has_needs and kind != self._parking.kind:
             self._parking.kind = kind
             self._ready.open_all()
-        for line in self._ready:
+        for line in self._ready.lines:
             while (key := self._pop(line)) is not None:
                 name = order.name_of(key)
                 if not self._is_plain and not self._parking.admit(name, key):
@@ -386,4 +386,6 @@ class RunQueue:
 
 def _line_of(parts: names.NameParts | None) -> tuple[int, str, str]:
     """Return the priority, the owner and the queue in a name."""
-    return (parts.priority, parts.owner, needs.turn_of(parts)) if parts is not None else (0, "", "")
+    if parts is None:
+        return 0, "", ""
+    return parts.priority, parts.owner, needs.turn_of(parts) if parts.needs else parts.queue
