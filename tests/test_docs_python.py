@@ -55,6 +55,7 @@ def test_every_public_method_is_in_an_example() -> None:
 @pytest.mark.parametrize(("kind", "begin"), [(Job, "| `Job` |"), (Counts, "`Counts` has"), (Ending, "| `Ending` |")])
 def test_every_field_of_a_result_is_described(kind: Any, begin: str) -> None:
     """The tables of Job and Ending, and the sentence about Counts, have each field."""
-    fields = [*kind._fields, *(name for name, value in vars(kind).items() if isinstance(value, property))]
+    named = getattr(kind, "__struct_fields__", None) or kind._fields
+    fields = [*named, *(name for name, value in vars(kind).items() if isinstance(value, property))]
     section = TEXT[TEXT.index(begin) :].partition("\n\n")[0]
     assert [name for name in fields if f"`{name}`" not in section] == []

@@ -93,7 +93,7 @@ def test_a_busy_lock_and_a_full_disk_lose_nothing(
     assert counts.read(spool) is None
     other.close()
     with monkeypatch.context() as full:
-        full.setattr(disk, "_write_all", full_disk)
+        full.setattr(disk, "write_all", full_disk)
         with pytest.raises(OSError, match=os.strerror(28)):
             made.step(clock.monotonic())
     assert os.listdir(spool.tmp_dir) == []

@@ -183,7 +183,7 @@ def test_trouble_is_told_once_and_stops_nothing(
     """A full disk costs the dashboard and not the pool (P9); with room again it is written by itself."""
     board = make()
     with monkeypatch.context() as full:
-        full.setattr(disk, "_write_all", full_disk)
+        full.setattr(disk, "write_all", full_disk)
         told = []
         for _ in range(100):
             told.append(go_on(board))
