@@ -108,7 +108,8 @@ class MissingParents:
             since = self._hopeless.note_missing(name, parent, again=parent in self._present)
             if isinstance(since, Unsure):
                 self._suggest(name)
-            elif since is not None:
+                return
+            if since is not None:
                 grace_s = self._core.session.settings.after_grace
                 left_s = min(max(0.0, since + grace_s - self._clock.now()), grace_s)
                 self._until_s[name] = self._clock.monotonic() + left_s

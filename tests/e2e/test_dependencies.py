@@ -162,3 +162,36 @@ def test_a_person_moves_the_files_of_families(spool: SpoolDir) -> None:
         wait_until(lambda: is_in(spool, DLQ, "k1"))
         queue.requeue("v")
         wait_until(lambda: is_in(spool, DONE, "v", "k1"))
+
+
+@pytest.mark.slow
+def test_a_large_group_whose_members_are_deleted_dead_and_dragged(spool: SpoolDir) -> None:
+    """P13: the job that waits for all of them starts when the last one has ended, and not before.
+
+    Some members fail, some are deleted while they wait, some are dragged to done/ and dlq/. A full run has 20,000
+    (QUEUECTL_GROUP=20000).
+    """
+    count = int(os.environ.get("QUEUECTL_GROUP", "300"))
+    rows = [{"command": "exit 1" if number % 50 == 7 else "true", "max_retries": 0} for number in range(count)]
+    rows.append({"command": "ls done dlq > last.txt", "cwd": spool.root, "after": {"id": "*", "when": "ended"}})  # type: ignore[dict-item]
+    made = Spool(spool.root)
+    ids = made.enqueue_many(rows)
+    star, token = ids[-1], ids[-1].rpartition("-")[0]
+    made.pause()
+    names = {name.partition(",")[0].removesuffix(".json"): name for name in spool.waiting_names()}
+    for job_id in ids[5:count:40]:
+        os.unlink(spool.path("pending", names[job_id]))
+    for job_id in ids[11:count:97]:
+        if os.path.exists(path := spool.path("pending", names[job_id])):
+            os.rename(path, spool.path("done", f"{job_id}.json"))
+    for job_id in ids[12:count:97]:
+        if os.path.exists(path := spool.path("pending", names[job_id])):
+            os.rename(path, spool.path("dlq", f"{job_id}.json"))
+    there = made.group(token).total
+    made.resume()
+    with Pool(spool, count=2):
+        wait_until(lambda: made.get(star).state == "done", timeout=60 + count / 50)
+    found = made.group(token)
+    assert (found.total, found.waiting, found.running) == (there, 0, 0)
+    ended = [name for name in Path(spool.root, "last.txt").read_text().split() if name.startswith(token)]
+    assert len([name for name in ended if name.endswith(".json")]) == there - 1, "it started before the last had ended"
