@@ -40,8 +40,7 @@ class Reviver:
             OSError: a problem of the machine.
         """
         made = []
-        children = victims.children(self._spool, parent)
-        for child in children[:at_most]:
+        for child in victims.some_children(self._spool, parent, at_most):
             stripe = self._stripes.of(child)
             if not stripe.try_acquire():
                 continue

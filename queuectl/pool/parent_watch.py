@@ -145,9 +145,9 @@ class ParentWatch:
             found = self._reviver.revive(parent, at_most=_AT_ONCE, until_s=until_s)
             self._core.dispatcher.add(found)
             for name in found:
-                if (parts := names.parse(name)) is not None and victims.children(self._spool, parts.stem):
+                if (parts := names.parse(name)) is not None and victims.some_children(self._spool, parts.stem, 1):
                     self._to_revive[parts.stem] = None
-            if not victims.children(self._spool, parent):
+            if not victims.some_children(self._spool, parent, 1):
                 del self._to_revive[parent]
             if self._clock.monotonic() >= until_s:
                 return

@@ -7,6 +7,7 @@ harmless, and is deleted when it is found.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 
 from queuectl.spool.folder import SpoolDir
@@ -35,6 +36,15 @@ def parents(spool: SpoolDir) -> list[str]:
 def children(spool: SpoolDir, parent: str) -> list[str]:
     """Return the jobs that are noted as dead because of a parent: one listing."""
     return _names(spool.victims_of(parent))
+
+
+def some_children(spool: SpoolDir, parent: str, at_most: int) -> list[str]:
+    """Return some of them, without listing all."""
+    try:
+        with os.scandir(spool.victims_of(parent)) as entries:
+            return [entry.name for entry in itertools.islice(entries, at_most)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def forget(spool: SpoolDir, parent: str, child: str) -> None:
