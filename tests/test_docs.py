@@ -17,12 +17,14 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.cli import exit_codes, group
+from queuectl.jobs.verdict import Split
 from queuectl.model import job, lifecycle, settings
 from queuectl.model.document import accept
 from queuectl.model.setting import SETTINGS
 from queuectl.monitor import facts
 from queuectl.monitor.rows import EndedPool
 from queuectl.spool import create
+from tests.helpers import Desk
 from tests.share import rig
 from tests.unit.monitor.test_page import snapshot_of
 
@@ -215,6 +217,15 @@ def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
         assert document["$schema"] == "../job.schema.json", name
         taken = accept(document, defaults=settings.defaults().retry_defaults, now_at=0)
         assert taken.warnings == [], name
+
+
+def test_the_workflow_of_a_new_spool_is_made_as_a_whole(desk: Desk) -> None:
+    """Dropped as it is: five jobs, of which four wait for others."""
+    desk.drop("workflow.jsonl", create.examples()["workflow.jsonl"])
+    made = desk.claims.splits.split("workflow.jsonl")
+    assert isinstance(made, Split) and (made.jobs, made.refused) == (5, "")
+    assert [",after=" in name for name in made.names] == [False, True, True, True, True]
+    assert all(desk.record("pending", name).history[-1].event != "warning" for name in made.names)
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:
