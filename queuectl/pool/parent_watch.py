@@ -54,6 +54,8 @@ class ParentWatch:
         self._next_s = 0.0
         self._to_revive: dict[str, None] = {}
         """Parents whose children come back."""
+        self._barren: set[str] = set()
+        """Parents of whose children none could be brought back: stripes were busy, or the notes are not ours."""
         self._gone: set[str] = set()
         """Parents with victims that were nowhere at the last look."""
         self._cycles: list[list[str]] = []
@@ -127,7 +129,9 @@ class ParentWatch:
                 continue
             if names.why_bad_id(parent):
                 continue  # a foreign file (P11)
-            if self._spool.find(parent) is not None:
+            if parent in self._barren:
+                self._barren.discard(parent)  # not at two looks in a row: a pool that drains must come to an end
+            elif self._spool.find(parent) is not None:
                 self._to_revive[parent] = None
             elif parent in self._gone:
                 victims.forget_all(self._spool, parent)
@@ -147,7 +151,9 @@ class ParentWatch:
             for name in found:
                 if (parts := names.parse(name)) is not None and victims.some_children(self._spool, parts.stem, 1):
                     self._to_revive[parts.stem] = None
-            if not victims.some_children(self._spool, parent, 1):
+            if not found:
+                self._barren.add(parent)
+            if not found or not victims.some_children(self._spool, parent, 1):
                 del self._to_revive[parent]
             if self._clock.monotonic() >= until_s:
                 return

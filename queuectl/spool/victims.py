@@ -48,8 +48,9 @@ def some_children(spool: SpoolDir, parent: str, at_most: int) -> list[str]:
 
 
 def forget(spool: SpoolDir, parent: str, child: str) -> None:
-    """Delete a note. Raises OSError."""
-    disk.unlink(spool.victim_path(parent, child))
+    """Delete a note. A folder or another file that cannot be deleted is left alone (P11). Raises OSError."""
+    with contextlib.suppress(IsADirectoryError, PermissionError):
+        disk.unlink(spool.victim_path(parent, child))
 
 
 def tidy(spool: SpoolDir, parent: str) -> None:

@@ -264,3 +264,13 @@ def test_what_no_claim_decides(desk: Desk) -> None:
     os.rename(desk.spool.path(PENDING, "plain.json"), desk.spool.path(PENDING, "plain,after=ghost.json"))
     assert hopeless.end("plain,after=ghost.json", "ghost", "nowhere") == Unsure()
     assert hopeless.end("gone,after=ghost.json", "ghost", "nowhere") is None
+
+
+def test_foreign_things_among_the_notes_stop_nothing(desk: Desk) -> None:
+    """P11: a folder there is left alone, and the children come back all the same."""
+    dead_child(desk)
+    os.mkdir(desk.spool.victim_path("p", "folder"))
+    Path(desk.spool.victims_dir, "file").touch()
+    Spool(desk.spool.root).requeue("p")
+    assert listing(desk.spool)["pending"] == ["child,after=p.json", "p.json"]
+    assert victims.children(desk.spool, "p") == ["folder"]
