@@ -551,7 +551,7 @@ def _instant(text: str) -> float:
 
 def test_the_spool_does_what_the_model_says_and_no_crash_breaks_a_promise() -> None:
     """P1 to P7: random operations by five hands, cut short at random; bounded for every run."""
-    run_state_machine_as_test(SpoolModel, settings=settings(max_examples=200, stateful_step_count=40))
+    run_state_machine_as_test(SpoolModel, settings=settings(max_examples=120, stateful_step_count=40))
 
 
 @pytest.mark.slow
