@@ -133,7 +133,7 @@ def test_a_folded_table_opens(open_page: Open) -> None:
 def test_one_kind_of_job_can_be_shown_alone(open_page: Open) -> None:
     """The buttons beside the search show one group of sections; a link to another one shows everything."""
     tab = open_page(some())
-    tab.get_by_role("button", name="Waiting", exact=True).click()
+    tab.get_by_role("group", name="Show").get_by_role("button", name="Waiting", exact=True).click()
     assert tab.locator("#waiting").is_visible()
     assert not tab.locator("#failures").is_visible()
     tab.locator('.stats a[href="#failures"]').click()
@@ -200,7 +200,7 @@ def test_a_strange_id_gets_into_no_command(open_page: Open) -> None:
 def test_a_reload_keeps_search_order_place_and_focus(open_page: Open) -> None:
     """The page loads itself anew under the hands of a reader, who does not notice."""
     tab = open_page(some(), reload_s=1, viewport={"width": 1000, "height": 500})
-    tab.get_by_role("button", name="Waiting", exact=True).click()
+    tab.get_by_role("group", name="Show").get_by_role("button", name="Waiting", exact=True).click()
     tab.get_by_role("button", name="Show all 30").click()
     tab.locator("#waiting th").first.get_by_role("button").click()
     tab.locator("#find").fill("job")
