@@ -120,14 +120,15 @@ def stop_dask_worker(farm: Farm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "again_after_s"),
+    ("fault", "again_after_s", "farm"),
     [
-        (kill_keeper, (0, LEASE_S)),
-        pytest.param(stop_keeper, (0, 2 * LEASE_S), marks=pytest.mark.slow),
-        pytest.param(restart_node, (0, 2 * LEASE_S), marks=pytest.mark.slow),
-        pytest.param(kill_node, (LEASE_S / 2, 4 * LEASE_S), marks=pytest.mark.slow),
-        pytest.param(stop_dask_worker, (LEASE_S / 2, 4 * LEASE_S), marks=pytest.mark.slow),
+        (kill_keeper, (0, LEASE_S), (LEASE_S, SHORT_RUN_S)),
+        pytest.param(stop_keeper, (0, 2 * LEASE_S), (LEASE_S, RUN_S), marks=pytest.mark.slow),
+        pytest.param(restart_node, (0, 2 * LEASE_S), (LEASE_S, RUN_S), marks=pytest.mark.slow),
+        pytest.param(kill_node, (LEASE_S / 2, 4 * LEASE_S), (LEASE_S, RUN_S), marks=pytest.mark.slow),
+        pytest.param(stop_dask_worker, (LEASE_S / 2, 4 * LEASE_S), (LEASE_S, RUN_S), marks=pytest.mark.slow),
     ],
+    indirect=["farm"],
 )
 def test_the_job_runs_again_and_never_twice_at_once(
     farm: Farm, fault: Callable[[Farm], None], again_after_s: tuple[float, float]
