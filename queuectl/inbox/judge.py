@@ -78,7 +78,11 @@ class Judge:
         admitted = admission.admit(parsed.document, rules, stem=stem, now_at=self._session.clock.now())
         document = {**admitted.document}
         if self._inbox.mode == SIGNED and document.get("after") is not None:
-            parents.check(self._session.spool, asked_parents.ids_in(parse_after(document["after"])), self._inbox.owner)
+            after = parse_after(document["after"])
+            if any("batch" in each for each in after if isinstance(each, dict)):
+                what = "after: a range of jobs is only for a file of many jobs"
+                raise InvalidJobError(what, key="after", hint="write the ids of the jobs")
+            parents.check(self._session.spool, asked_parents.ids_in(after), self._inbox.owner)
         own = document.get("id") if "id" in parsed.document or admitted.key is not None else None
         if own is None:
             document["id"] = self._free_id(str(document.get("id") or names.clean_id(stem)))

@@ -140,6 +140,15 @@ class OpenDesk:
             rights.set_mode(target, self._spool.file_mode)
         return Given(info.st_size)
 
+    def result_size(self) -> int:
+        """Return the size of the result so far; 0 without one."""
+        try:
+            name = self._place(RESULT)
+            sig = files.sig_of(name, at=self.fd) if files.is_regular(name, at=self.fd) else None
+        except OSError:
+            return 0
+        return 0 if sig is None else sig.size
+
     def again(self) -> str:
         """Return what the command wrote about when it wants to run again, or ""."""
         try:

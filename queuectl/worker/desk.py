@@ -63,6 +63,10 @@ class DeskSlot:
         assert self._open is not None
         return {"QUEUECTL_PARENT_RESULTS": self._open.put_parents(data)}
 
+    def result_size(self) -> int:
+        """Return how much the command has written to its result."""
+        return 0 if self._open is None else self._open.result_size()
+
     def has_news(self, started_s: float) -> bool:
         """Return whether the run that began at `started_s` (monotonic) may have left something on the desk."""
         desk = self._open

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import keep_output
@@ -81,10 +82,16 @@ class OutputSlot:
 
 
 class OutputLimit:
-    """Watches how much one run prints, for one fstat per look; `next_look_s` is the next time (monotonic)."""
+    """Watches how much one run prints and gives back, for a few calls per look.
 
-    def __init__(self, slot: OutputSlot, most: int | None, *, now_s: float) -> None:
+    `next_look_s` is the next time (monotonic), and `given` returns the size of what the run gives back.
+    """
+
+    def __init__(
+        self, slot: OutputSlot, most: int | None, *, now_s: float, given: Callable[[], int] = lambda: 0
+    ) -> None:
         self._slot = slot
+        self._given = given
         self._most = most
         self._size = 0
         self._looked_s = now_s
@@ -95,7 +102,7 @@ class OutputLimit:
         if self._most is None or now_s < self.next_look_s:
             return False
         try:
-            size = self._slot.size
+            size = self._slot.size + self._given()
         except OSError:  # a share that is offline for a while must not end a run (P9)
             self.next_look_s = now_s + _LOOK_LAST_S
             return False

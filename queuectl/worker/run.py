@@ -186,7 +186,7 @@ class _Limits:
         self.output_max = settings.output_max if item.output_max is None else item.output_max
         if not is_kept:
             self.timeout_s, self.until_s, self.output_max = None, math.inf, None
-        self.printed = OutputLimit(slot.output, self.output_max, now_s=started_s)
+        self.printed = OutputLimit(slot.output, self.output_max, now_s=started_s, given=slot.desk.result_size)
         self._next_look_s = started_s + _LOOK_EVERY_S
         self._is_missing = False
 

@@ -84,12 +84,14 @@ def test_a_signed_job_stays_in_the_queue_of_its_inbox(spool: SpoolDir, tmp_path:
     post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
     post.start()
     expires_at = times.to_text(post.desk.clock.now() + 60)
-    for name, more in (("a", {}), ("b", {"queue": "mail"}), ("c", {"queue": "scans"})):
+    others = {"after": [{"batch": "f-20261124T031500-x2k9", "count": 5}]}
+    for name, more in (("a", {}), ("b", {"queue": "mail"}), ("c", {"queue": "scans"}), ("d", others)):
         document = {"command": "true", "id": name, "for": "farm", "expires_at": expires_at, **more}
         post.send(f"{name}.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
     taken = [*post.poller.step(), *post.poller.step()]
     assert sorted(taken) == ["a,by=anna,q=mail.json", "b,by=anna,q=mail.json"]
     assert "queue: jobs of this inbox are in the queue mail" in (post.folder / "c.json.rejected.txt").read_text()
+    assert "after: a range of jobs is only for a file" in (post.folder / "d.json.rejected.txt").read_text()
 
 
 def test_a_signed_job_waits_for_jobs_of_its_owner_only(spool: SpoolDir, tmp_path: Path) -> None:

@@ -298,6 +298,20 @@ def test_a_run_that_prints_too_much_is_ended_and_fails(rig: Rig) -> None:
     assert rig.command.terminated_s is not None and 3.0 < rig.command.terminated_s <= 3.26
 
 
+def test_what_a_run_gives_back_counts_too(rig: Rig) -> None:
+    """Output and result together have one limit: a result of 2 GiB fills the disk as output does."""
+    rig.name = rig.desk.enqueue(id="large", output_max=1000, max_retries=0)
+
+    def give(size: int) -> None:
+        with open(os.path.join(rig.desk.spool.desk_path(rig.slot.lease.name), "result"), "ab") as file:
+            file.write(b"x" * size)
+
+    rig.command.at = [(0.3, lambda: _prints(rig, 500)), (1.0, lambda: give(500)), (3.0, lambda: give(1))]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.settled.to == "dlq"
+    assert rig.command.terminated_s is not None and 3.0 < rig.command.terminated_s <= 3.26
+
+
 def test_a_run_that_prints_as_much_as_it_may_goes_on(rig: Rig) -> None:
     """The limit itself is allowed, and a job's own limit counts in place of the setting."""
     rig.set(output_max=10)
