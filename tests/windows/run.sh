@@ -43,5 +43,5 @@ if [ "${1:-}" = --ci ]; then
     set -- tests/unit/test_*.py tests/windows tests/e2e/test_recovery.py "$@"
 fi
 # Two at a time: most of a test's time is spent on starting processes. Output is unbuffered, because a test that takes
-# too long ends the whole run there.
-RIG_ENV_PYTHONUNBUFFERED=1 exec "$rig/bin/winpy" -m pytest -n 2 -p no:cacheprovider -rs "$@"
+# too long ends the whole run there. What failed is known in the rig, for `--lf`.
+RIG_ENV_PYTHONUNBUFFERED=1 exec "$rig/bin/winpy" -m pytest -n 2 -o cache_dir="$rig/pytest" -rs "$@"
