@@ -205,14 +205,15 @@ class Farm:
     def kill_node(self, name: str) -> None:
         """Kill everything of a node at once, as a power cut would."""
         self.nodes[name].send_signal(signal.SIGSTOP)  # so that it starts nothing meanwhile
-        while True:
+        looks = 0
+        while looks < 3:  # one that was just being started has no command line yet
             found = [each for each in map(processes.find, processes_with(str(self.rig.folder / name))) if each]
             for each in found:
                 processes.send(each, signal.SIGKILL)
             self.nodes[name].kill()  # which may have no command line yet
             self.nodes[name].wait()
-            if not found:
-                return
+            looks = 0 if found else looks + 1
+            time.sleep(0.02)
 
     def close(self) -> None:
         """End everything that is left."""
