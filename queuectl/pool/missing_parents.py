@@ -7,6 +7,7 @@ and the grace counts from there, over restarts.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
@@ -114,13 +115,14 @@ class MissingParents:
                 left_s = min(max(0.0, since + grace_s - self._clock.now()), grace_s)
                 self._until_s[name] = self._clock.monotonic() + left_s
                 self._tell(parent)
-            if self._until_s.get(name, 1.0) > self._clock.monotonic():
+            if self._until_s.get(name, math.inf) > self._clock.monotonic():
                 return
         if self._spool.find(parent) is not None:
             return  # it has come at the last moment; the next look sees it
         made = self._hopeless.end(name, parent, f"its parent {parent} is not in the spool")
         if isinstance(made, Dead):
             self._core.queue.forget(name)
+            self._core.notify(Notice(WARNING, "dead", f"{made.name} moved to dlq/: {made.why}"))
             self._ended(made.name)
         elif isinstance(made, Unsure):
             self._suggest(name)

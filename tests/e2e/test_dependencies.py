@@ -129,7 +129,9 @@ def test_a_person_moves_the_files_of_families(spool: SpoolDir) -> None:
         # A flag taken out of the name comes back; a flag for a parent that is nowhere does not keep a plain job.
         queue.enqueue(SUCCEED, id="t", delay="1h")
         queue.enqueue(SUCCEED, id="g1", after="t")
-        os.rename(spool.path(PENDING, "g1,after=t.json"), spool.path(PENDING, "g1.json"))
+        blocked = spool.path(PENDING, "g1,after=t.json")
+        wait_until(lambda: os.path.exists(blocked))  # a worker may have it for a moment
+        os.rename(blocked, spool.path(PENDING, "g1.json"))
         wait_until(lambda: os.path.exists(spool.path(PENDING, "g1,after=t.json")))
         queue.enqueue(SUCCEED, id="h1", delay="1h")
         found = spool.find("h1")
@@ -152,7 +154,9 @@ def test_a_person_moves_the_files_of_families(spool: SpoolDir) -> None:
         queue.enqueue(SUCCEED, id="u", delay="1h")
         queue.enqueue(SUCCEED, id="i1", after="u")
         queue.enqueue(SUCCEED, id="i2", after="i1")
-        os.rename(spool.path(PENDING, "i1,after=u.json"), spool.path(DONE, "i1.json"))
+        blocked = spool.path(PENDING, "i1,after=u.json")
+        wait_until(lambda: os.path.exists(blocked))
+        os.rename(blocked, spool.path(DONE, "i1.json"))
         wait_until(lambda: is_in(spool, DONE, "i2"))
         assert [event.event for event in item(spool, DONE, "i1").history] == ["enqueued"]
         # A parent that is cancelled is dead; retry brings both back.
