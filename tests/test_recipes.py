@@ -206,8 +206,13 @@ def test_every_command_of_the_page_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_is_not_run_is_at_least_well_formed(page: str) -> None:
-    """TOML, JSON and Python blocks of the pages parse."""
-    parse = {"toml": tomllib.loads, "json": json.loads, "python": ast.parse}
+    """TOML, JSON and Python blocks of the pages parse, and each line of JSON Lines."""
+
+    def each_line(text: str) -> None:
+        for line in text.splitlines():
+            json.loads(line)
+
+    parse = {"toml": tomllib.loads, "json": json.loads, "jsonl": each_line, "python": ast.parse}
     for recipe in sections(page):
         for block in recipe.blocks:
             parse.get(block.language, str)(block.text)
