@@ -16,6 +16,7 @@ import pytest
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.jobs.verdict import Claimed
 from queuectl.worker import desk, recorder, run
+from tests.crash import driver
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected
 
@@ -26,12 +27,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for P
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that cannot record an outcome waits for less from try to try, and its commands take no time.
 
-    It never trusts the time of its desk, and never looks whether the file of a run is still there: what calls it makes
-    is not to depend on how fast the machine is.
+    It never trusts the time of its desk, and never looks whether the file of a run is still there or how much it has
+    printed: what calls it makes is not to depend on how fast the machine is.
     """
     monkeypatch.setattr(recorder, "_RETRY_SETTLE_S", (0.001,))
     monkeypatch.setattr(desk, "_SAME_STAMP_S", 3600.0)
     monkeypatch.setattr(run, "_LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr(driver, "_DEFAULTS", driver._DEFAULTS._replace(output_max=None))
     monkeypatch.setenv("RUN_S", "0")
 
 
