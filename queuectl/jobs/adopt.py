@@ -134,13 +134,14 @@ class Adopter:
         the replacement).
         """
         here, now_at = taken.here, self._clock.now()
-        item = record.decode(record.frame(spec, events))
+        data = record.frame(spec, events)
+        item = record.decode(data)
         standing = item.standing()
         waits_to_start = standing.ended_to not in (DONE, DLQ) and not (
             standing.last is not None and standing.last.event == STARTED
         )
         if waits_to_start and (why := expiry.why_expired(item, now_at)):
-            data = record.frame(spec, [*events, ending.expired(now_at, why)])
+            data = _with([ending.expired(now_at, why)], data)
             with ending.on_record():
                 self._replace(here, item.id, data)
                 return ending.bury(self._session, here, item.id, why)
@@ -151,8 +152,8 @@ class Adopter:
             # A parent that does not let it start at all is met again at the claim under that name.
             new = [blocking.unblocked(now_at)] if verdict is None else []
             new += blocking.waiting(verdict, item, now_at) if isinstance(verdict, dependencies.Waits) else []
-            events = [*events, *new]
-            item = record.decode(record.frame(spec, events))
+            data = _with(new, data)
+            item = record.decode(data)
         waits = (
             bool(parent)
             or start is None
@@ -162,16 +163,15 @@ class Adopter:
             or item.priority < taken.candidate.parts.priority
         )
         if start is None or waits:
-            data = record.frame(spec, events)
             return Later(self._put_back_to_wait(here, item, standing, data, parent), standing.due_at)
         name = record_name(item.id)
         if name != here.name:
-            return self._give_name(here, name, item, record.frame(spec, events))
+            return self._give_name(here, name, item, data)
         admitted = start.admission.admit(item, start.lease)
         if isinstance(admitted, Refusal):
-            return Gated(self._put_back_to_wait(here, item, standing, record.frame(spec, events)), *admitted)
+            return Gated(self._put_back_to_wait(here, item, standing, data), *admitted)
         try:
-            claimed = self._start(here, item, standing, (spec, events), start)
+            claimed = self._start(here, item, standing, data, start)
         except BaseException:
             if admitted is not None:
                 admitted.undo()
@@ -196,18 +196,18 @@ class Adopter:
         here: Located,
         item: record.Record,
         standing: history.Standing,
-        made: tuple[dict[str, Any], list[dict[str, Any]]],
+        data: bytes,
         start: Start,
     ) -> Claimed:
         """Put the record with its start in the place of the drop, or next to it."""
-        spec, events = made
         now_at = self._clock.now()
+        events = []
         if standing.ended_to in (DONE, DLQ):
             events.append(history.event(REQUEUED, now_at, by="move"))
             standing = structs.replace(standing, failures=0)
         attempt, lease = standing.starts + 1, start.lease
         events.append(history.event(STARTED, now_at, attempt=attempt, worker=start.worker, lease=lease, **start.where))
-        data = record.frame(spec, events)
+        data = _with(events, data)
         is_new = standing.last is not None and standing.last.event == ENQUEUED  # any other has a run in its history
         if is_new and start.syncs_later:
             copy = self._spool.start_path(item.id, lease)
@@ -230,3 +230,8 @@ class Adopter:
             put_back(self._session, here, name)
             return Busy()
         return Named(where, item, data)
+
+
+def _with(events: list[dict[str, Any]], data: bytes) -> bytes:
+    """Return a record, which has events, with more of them."""
+    return record.append(len(data), events).on(data) if events else data

@@ -153,9 +153,12 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
     """
     try:
         lines = [f' "format": {_format_of(spec)}', f' "id": {_encode(spec["id"])}']
-        lines += [f" {_encode(key)}: {_encode(value)}" for key, value in spec.items() if key != "id"]
+        for key, value in spec.items():
+            if key != "id":
+                text = _encode_text(value) if type(value) is str else _encode(value)
+                lines.append(f" {_encode_text(key)}: {text}")
         body = ",\n".join(lines)
-        history = ",".join(f"\n  {_encode(event)}" for event in events)
+        history = ",".join([f"\n  {_encode(event)}" for event in events])
         return f'{{\n{body},\n "history": [{history}'.encode() + CLOSING
     except UnicodeEncodeError as error:
         raise InvalidJobError("a text contains half of a surrogate pair, which is not a character") from error
