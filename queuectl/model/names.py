@@ -27,6 +27,7 @@ STRIPE_COUNT = 64
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
 _GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
 SPLIT_AT_ONCE = 10_000
+_GENERATED_CHARS = len("YYYYMMDD-HHMMSS-UUUUUU-TTTT.json")
 _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)
 # The usual names of jobs with an owner. No dot and no underscore in the owner, so that no name looks like that of an
 # unfinished file; names of other owners are parsed in full.
@@ -215,19 +216,18 @@ def split_generated(listed: list[str]) -> tuple[list[str], list[str]]:
     others: list[str] = []
     for start in range(0, len(listed), SPLIT_AT_ONCE):
         some = listed[start : start + SPLIT_AT_ONCE]
-        text = "\n".join(some)
-        if text.count("\n") == len(some) - 1:
+        looked = some
+        if len(some[0]) != _GENERATED_CHARS != len(some[-1]):  # hardly any: their length finds them faster
+            looked = [name for name in some if len(name) == _GENERATED_CHARS]
+        text = "\n".join(looked)
+        if text.count("\n") == max(0, len(looked) - 1):
             found = _GENERATED_LINE.findall(text)
         else:  # a line feed in a name
-            found = [name for name in some if name.endswith(".json") and is_generated(name[:-5])]
-        if len(found) == len(some):
-            generated += some
-        elif found:
+            found = [name for name in looked if name.endswith(".json") and is_generated(name[:-5])]
+        generated += some if len(found) == len(some) else found
+        if len(found) < len(some):
             known = set(found)
-            generated += found
-            others += [name for name in some if name not in known]
-        else:
-            others += some
+            others += [name for name in some if name not in known] if known else some
     return generated, others
 
 

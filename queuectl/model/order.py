@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import operator
 import re
 from collections import deque
 
@@ -74,6 +75,15 @@ def keys_of_timed(timed: list[str]) -> list[str]:
         f"{stamp}{_NAME}{name}" if name < stamp else f"{stamp}\x7f{_NAME}{name}"
         for stamp, name in zip(stamps, timed, strict=True)
     ]
+
+
+stamp_of_timed = operator.itemgetter(slice(-28, -6))
+"""Return the instant in a name that `split_timed` has found, as a text that sorts by time."""
+
+
+def timed_stamp(key: str) -> str:
+    """Return the instant in a key, as `stamp_of_timed` has it."""
+    return f"{key[:8]}T{key[9:15]}.{key[16:22]}"
 
 
 def key_before_all(name: str, number: int) -> str:

@@ -77,7 +77,7 @@ class UsualNames:
         """Take the usual names out of some; return the others, and the names taken that may be drops."""
         dropped, listed = order.split_timed(listed)
         if dropped:
-            self._take({_PLAIN: order.keys_of_timed(dropped)})
+            self._take_timed(dropped)
         if not listed:
             return [], dropped
         text = "\n".join(listed)
@@ -107,6 +107,20 @@ class UsualNames:
             self._first = heapq.nsmallest(self._dues, [*self._first, *dues])
             self._last = max(self._last, max(dues)[0])
         return ([] if len(taken) == len(listed) else [name for name in listed if name not in taken]), dropped
+
+    def _take_timed(self, timed: list[str]) -> None:
+        """Take in names that `order.split_timed` has found. Make keys only of those that can run among the first."""
+        line = self._lines.get(_PLAIN, ())
+        if not self._rows or len(line) < self._rows:
+            self._take({_PLAIN: order.keys_of_timed(timed)})
+            return
+        stamps = list(map(order.stamp_of_timed, timed))
+        oldest, last = min(stamps), order.timed_stamp(max(line))
+        early = [name for name, stamp in zip(timed, stamps, strict=True) if stamp <= last or stamp == oldest]
+        others = len(timed) - len(early)
+        self.ready += others
+        self.ends[_PLAIN] += others
+        self._take({_PLAIN: order.keys_of_timed(early)})
 
     def _take(self, keys: dict[str, list[str]]) -> None:
         """Take in keys by the ends of their names."""
