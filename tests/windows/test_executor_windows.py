@@ -84,7 +84,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.far.close()
 
 
-def until(condition: Callable[[], bool], deadline_s: float = 15) -> None:
+def until(condition: Callable[[], bool], deadline_s: float = 60) -> None:
     """Wait for a condition."""
     end = time.monotonic() + deadline_s
     while not condition():
