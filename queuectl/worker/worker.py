@@ -41,6 +41,8 @@ from queuectl.worker.slot import Slot
 _PAUSED_WITHIN_S = 0.005
 # If the system cannot wait, the worker continues after this long.
 _CANNOT_WAIT_S = 0.05
+# With more runs than this, steps are due together, at multiples of this time: each wait looks at every run.
+_MANY_RUNS, _TOGETHER_S = 64, 0.1
 
 
 class Worker:
@@ -218,6 +220,8 @@ class Worker:
             self._isolate(run, defect)
         else:
             run.due_s = self._clock.monotonic() + wait_s
+            if len(self._runs) > _MANY_RUNS:
+                run.due_s = math.ceil(run.due_s / _TOGETHER_S) * _TOGETHER_S
         if run.process is not process:
             if process is not None:
                 del self._by_process[process]

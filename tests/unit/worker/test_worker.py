@@ -25,6 +25,7 @@ from queuectl.spool.lease import Lease, is_alive
 from queuectl.system import files
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
+from queuectl.worker import worker as worker_module
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
@@ -161,6 +162,15 @@ def test_a_file_that_is_gone_at_two_looks_ends_the_command(rig: Rig) -> None:
     assert (ended.outcome.kind, ended.outcome.exit_code) == ("cancelled", 143)
     assert rig.command.terminated_s == pytest.approx(1.0, abs=0.1)
     assert listing(rig.spool) == {}
+
+
+def test_steps_of_many_runs_are_due_together(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker with thousands of runs wakes at multiples of a short time, not once for each look at each file."""
+    monkeypatch.setattr(worker_module, "_MANY_RUNS", 0)
+    monkeypatch.setattr(worker_module, "_TOGETHER_S", 0.5)
+    rig.command.at = [(0.5, lambda: os.remove(rig.running))]
+    rig.run()
+    assert rig.command.terminated_s == pytest.approx(1.5, abs=0.1)  # the looks are due after 0.76 and 1.01 s
 
 
 def test_an_editor_that_saves_by_taking_the_file_away_first_ends_nothing(rig: Rig) -> None:
