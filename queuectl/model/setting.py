@@ -231,7 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
         "a whole number from 1 to 256, or auto",
         _integer_or_auto(1, 256),
         "Number of worker processes that share the slots of a pool (`worker start --count`). auto: one per slot up to "
-        "four per processor core; for more slots, one per core, but at least 2.",
+        "two per processor core.",
     ),
     Setting(
         "stop_grace_s",
