@@ -36,6 +36,7 @@ __all__ = [
     "run_queue",
     "seal",
     "setting",
+    "setting_checks",
     "settings",
     "sizes",
     "spec",

@@ -14,7 +14,8 @@ import msgspec
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import names, times
 from queuectl.model.extras import DEFAULT_QUEUE
-from queuectl.model.setting import SETTINGS, Setting, duration, integer, one_of
+from queuectl.model.setting import SETTINGS, Setting
+from queuectl.model.setting_checks import duration, integer, one_of
 from queuectl.model.spec import PRIORITY_LIMIT
 
 SECTION = "queues"

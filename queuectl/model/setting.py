@@ -6,15 +6,26 @@ test that every setting is documented.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from queuectl.model import sizes, times
+from queuectl.model.setting_checks import (
+    AUTO,
+    FOREVER,
+    address,
+    boolean,
+    command,
+    duration,
+    exit_codes,
+    integer,
+    integer_or_auto,
+    number,
+    one_of,
+    size,
+    text,
+)
 
-FOREVER = "forever"
-UNLIMITED = "unlimited"
-AUTO = "auto"
 DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
 FULL, COUNTS, OFF = "full", "counts", "off"
@@ -41,96 +52,6 @@ class Setting(NamedTuple):
         return self.name.removeprefix("hooks.").replace(".", "_")
 
 
-def integer(low: int, high: int) -> Callable[[Any], int]:
-    """Return the check of a whole number."""
-
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError
-        return value
-
-    return check
-
-
-def _integer_or_auto(low: int, high: int) -> Callable[[Any], int | None]:
-    whole = integer(low, high)
-    return lambda value: None if value == AUTO else whole(value)
-
-
-def _number(low: float, high: float) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError
-        return value
-
-    return check
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
-    """Return the check of a duration, which makes seconds of it; None for `forever`."""
-
-    def check(value: Any) -> float | None:
-        if forever and value == FOREVER:
-            return None
-        seconds = times.parse_duration(value)
-        if not low_s <= seconds <= high_s:
-            raise ValueError
-        return seconds
-
-    return check
-
-
-def _size(value: Any) -> int | None:
-    return None if value == UNLIMITED else sizes.parse(value)
-
-
-def _exit_codes(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not all(type(code) is int and -(2**31) <= code < 2**32 for code in value):
-        raise ValueError
-    if 0 in value:
-        raise ValueError
-    return tuple(value)
-
-
-def one_of(*words: str) -> Callable[[Any], str]:
-    """Return the check of one of these words."""
-
-    def check(value: Any) -> str:
-        if value not in words:
-            raise ValueError
-        return str(value)
-
-    return check
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError
-    return value
-
-
-def _address(value: Any) -> str:
-    if value and not (isinstance(value, str) and _ADDRESS.fullmatch(value)):
-        raise ValueError
-    return str(value)
-
-
-def _command(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(word, str) and "\0" not in word for word in value):
-        raise ValueError
-    if value and not value[0].strip():
-        raise ValueError
-    return tuple(value)
-
-
-# A name, an IPv4 address, or an IPv6 address in brackets; or a folder of this machine's own nodes.
-_ADDRESS = re.compile(r"(?:tls|tcp)://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}|unix:/[^\0]+")
 _HOOK = 'a list: a program and its arguments, such as ["notify-send", "dead"]; [] for none'
 _DAY_S = 86400.0
 _CENTURY_S = times.LONGEST_S
@@ -147,7 +68,7 @@ SETTINGS: tuple[Setting, ...] = (
         "backoff_base",
         2,
         "a number from 0 to 1000000",
-        _number(0, 1e6),
+        number(0, 1e6),
         "Base of the exponential backoff: after failure n, a job waits for backoff_base ** n seconds: 2, 4, 8, 16 ... "
         "for 2.",
     ),
@@ -162,7 +83,7 @@ SETTINGS: tuple[Setting, ...] = (
         "jitter",
         0,
         "a number from 0 to 1",
-        _number(0, 1),
+        number(0, 1),
         "Randomise each delay by up to this fraction, so that jobs that failed together do not retry together.",
     ),
     Setting(
@@ -177,7 +98,7 @@ SETTINGS: tuple[Setting, ...] = (
         "output_max",
         "1G",
         "a number of bytes or a size such as 500K, 100M, 1G (1024 each), or unlimited",
-        _size,
+        size,
         "Output limit of an attempt, if the job sets no output_max. An attempt that prints more is ended and fails.",
     ),
     Setting(
@@ -192,7 +113,7 @@ SETTINGS: tuple[Setting, ...] = (
         "snooze_exit_codes",
         [75],
         "a list of exit codes other than 0, such as [75]; [] for none",
-        _exit_codes,
+        exit_codes,
         "Exit codes that mean: run again later, and do not count the attempt (75 is EX_TEMPFAIL), if the job sets no "
         "snooze_exit_codes. A code in the job's retry_exit_codes or no_retry_exit_codes is no snooze.",
     ),
@@ -229,7 +150,7 @@ SETTINGS: tuple[Setting, ...] = (
         "worker_processes",
         AUTO,
         "a whole number from 1 to 256, or auto",
-        _integer_or_auto(1, 256),
+        integer_or_auto(1, 256),
         "Number of worker processes that share the slots of a pool (`worker start --count`). auto: one per slot up to "
         "two per processor core.",
     ),
@@ -302,21 +223,21 @@ SETTINGS: tuple[Setting, ...] = (
         "metrics",
         False,
         "true or false",
-        _boolean,
+        boolean,
         "Write queuectl.prom, which has figures for the node exporter of Prometheus.",
     ),
     Setting(
         "run_files_of_others",
         False,
         "true or false",
-        _boolean,
+        boolean,
         "Run files in pending/ that belong to users other than root and the workers' user. false means: reject them.",
     ),
     Setting(
         "hooks.on_dead",
         [],
         _HOOK,
-        _command,
+        command,
         "Program that the pool starts, without a shell, when a job is dead, but not for a cancelled job. Its last "
         "argument is the path of the job's file.",
     ),
@@ -324,21 +245,21 @@ SETTINGS: tuple[Setting, ...] = (
         "hooks.on_done",
         [],
         _HOOK,
-        _command,
+        command,
         "Program for a job that is done, as for on_dead. Two hooks run at once, a hundred wait, more are skipped.",
     ),
     Setting(
         "hooks.on_idle",
         [],
         _HOOK,
-        _command,
+        command,
         "Program that a pool starts, without a path, when it has run a job and finds no waiting and no running job.",
     ),
     Setting(
         "hooks.on_stale",
         [],
         _HOOK,
-        _command,
+        command,
         "Program for a job that has waited too long, as for on_dead; for at most 20 jobs per stale_after.",
     ),
     Setting(
@@ -352,14 +273,14 @@ SETTINGS: tuple[Setting, ...] = (
         "cluster.scheduler",
         "",
         'an address such as "tls://head:8786", or "" for no cluster',
-        _address,
+        address,
         "Address of the scheduler of the cluster, for `worker start --cluster`. See docs/cluster.md.",
     ),
     Setting(
         "cluster.keys",
         "",
         "a folder",
-        _text,
+        text,
         "Folder with ca.pem and spool.pem from `queuectl cluster keys`. Only the workers' user may read them.",
     ),
     Setting(
@@ -394,14 +315,14 @@ SETTINGS: tuple[Setting, ...] = (
         "cluster.insecure",
         False,
         "true or false",
-        _boolean,
+        boolean,
         "Allow a tcp:// scheduler on another machine. Anyone on that network can then run commands on every node.",
     ),
     Setting(
         "cluster.bridge_user",
         "",
         'the name of a user, or "" for the workers\' user',
-        _text,
+        text,
         "User of the process that speaks to the cluster, if root runs the workers (POSIX).",
     ),
 )
