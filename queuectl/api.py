@@ -164,52 +164,13 @@ class Spool:
         `made` turns each item into the document of a job. If jobs name each other by `ref` or `*`, their ids begin
         with `name`. Raises as `enqueue`.
         """
-        from queuectl.spool import trust
+        from queuectl.jobs import submission
 
         listed = documents if isinstance(documents, list) else list(documents)
-        if any(isinstance(each, Mapping) and ("ref" in each or "after" in each) for each in listed):
-            from queuectl.jobs import flow_enqueue
-
-            if flow_enqueue.is_flow(listed):
-                return self._enqueue_flow(listed, told=told, made=made, name=name, allow_missing=allow_missing)
-        prepared, wanted = self._producer.prepare_all(
-            listed, made=made, on_progress=lambda number: told("checked", number)
-        )
         with self._translated():
-            trust.check(self.folder)  # P10: others who can write to the spool could change the job
-            if not allow_missing:
-                self._producer.refuse_missing(prepared)
-            if wanted:
-                self._producer.refuse_duplicates(wanted)
-            return self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
-
-    def _enqueue_flow(
-        self,
-        documents: list[Mapping[str, Any]],
-        *,
-        told: Callable[[str, int], None],
-        made: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        name: str,
-        allow_missing: bool,
-    ) -> list[str]:
-        """Put jobs that name each other into the spool, parents first; return their ids in the order given."""
-        from queuectl.jobs import flow_enqueue
-        from queuectl.spool import trust
-
-        with self._translated():
-            ids, prepared = flow_enqueue.prepare(
-                self.session,
-                self._producer,
-                documents,
-                name=name,
-                made=made,
-                on_progress=lambda number: told("checked", number),
+            return submission.submit(
+                self._producer, listed, told=told, made=made, allow_missing=allow_missing, name=name
             )
-            trust.check(self.folder)
-            if not allow_missing:
-                self._producer.refuse_missing(prepared)
-            self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
-        return ids
 
     # ---------------------------------------------------------------------------------------------------- wait
 

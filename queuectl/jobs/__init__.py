@@ -23,6 +23,7 @@ __all__ = [
     "settle",
     "split",
     "splitter",
+    "submission",
     "triage",
     "verdict",
 ]

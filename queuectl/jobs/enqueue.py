@@ -43,7 +43,7 @@ class Producer:
     """Makes records and publishes them for one spool."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self.session = session
         self._spool, self._settings, self._clock, self._rng = session
         self._last_us = 0
         self._asked: dict[str, None] = {}
@@ -66,7 +66,7 @@ class Producer:
 
             if by == "enqueue":
                 self._asked.update(dict.fromkeys(asked_parents.ids_in(taken.spec["after"])))
-            parent = asked_parents.place(self._session, {"id": job_id, **taken.spec}, events, now_at)
+            parent = asked_parents.place(self.session, {"id": job_id, **taken.spec}, events, now_at)
         data = record.frame({"id": job_id, **taken.spec}, events)
         if len(data) > JOB_MAX_BYTES:
             raise InvalidJobError(
@@ -125,7 +125,7 @@ class Producer:
         if self._asked:
             from queuectl.jobs import asked_parents
 
-            asked_parents.refuse_missing(self._session, self._asked, {item.job_id for item in prepared})
+            asked_parents.refuse_missing(self.session, self._asked, {item.job_id for item in prepared})
 
     def _next_instant(self, now_at: float) -> float:
         # Jobs must sort in the order they were made, even within one tick of the clock. Counted in whole microseconds,
@@ -164,7 +164,7 @@ class Producer:
             OSError: the system call failed. Only those jobs remain that a worker had already claimed, or that the
                 disk refused to delete.
         """
-        sync = self._session.syncs_accepted
+        sync = self.session.syncs_accepted
         published: list[tuple[str, files.FileSig | None]] = []
         try:
             for start in range(0, len(prepared), CHUNK):

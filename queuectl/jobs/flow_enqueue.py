@@ -9,7 +9,6 @@ from queuectl.errors import InvalidJobError
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import flow, names, times
 from queuectl.model.flow import Flow
-from queuectl.spool.session import Session
 
 Document = Mapping[str, Any]
 
@@ -30,7 +29,6 @@ def _names_others(given: Document) -> bool:
 
 
 def prepare(
-    session: Session,
     producer: Producer,
     documents: Sequence[Any],
     *,
@@ -45,7 +43,7 @@ def prepare(
     Raises:
         InvalidJobError: a document, or how they name each other, is wrong; the message says which one.
     """
-    spool, _, clock, rng = session
+    spool, _, clock, rng = producer.session
     stem = names.clean_id(name).replace(".", "-")[: flow.TOKEN_STEM_CHARS].rstrip("-_") or "jobs"
     one = Flow(f"{stem}-{times.to_name(int(clock.now())).rstrip('Z')}-{names.new_token(rng)}")
     listed: list[Document] = []
