@@ -1,8 +1,8 @@
 """Check whether a spool is as FORMAT.md says, and repair what can be repaired without losing a byte.
 
 `run` checks everything, on an idle spool or beside workers; `quick` checks only what costs almost nothing, for a pool
-that starts. Both return `Finding`s. `faults` defines the faults of jobs, `leftovers` all other faults, and `repairs`
-repairs them. After a repair a second check finds nothing, unless a person is needed.
+that starts. Both return `Finding`s. `faults` defines the faults of jobs, `leftovers` and its neighbours all others, and
+`repairs` repairs them. After a repair a second check finds nothing, unless a person is needed.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def run(
         SpoolUnavailableError, OSError: the spool cannot be read, or a lock cannot be taken.
     """
     from queuectl.maintenance.examination import Examination  # here, because a pool needs only `quick`
+    from queuectl.maintenance.flow_leftovers import FlowLeftovers
     from queuectl.maintenance.inbox_leftovers import InboxTraces
 
     if not is_spool(spool.root):
@@ -102,6 +103,9 @@ def run(
     around.foreign()
     around.counts()
     around.logs(looked.knows)
+    flows = FlowLeftovers(inspection)
+    flows.gates()
+    flows.victims(reads=not names_only and not spool.lacks_folders)
     if spool.has_inbox_traces():
         known = None if any(item.code == "settings" for item in findings.found) else settings
         traces = InboxTraces(inspection, known, knows=looked.knows)
