@@ -121,3 +121,14 @@ def test_a_job_is_signed_for_one_queue(queuectl: Commands, home: Path) -> None:
     envelope["payload"] = envelope["payload"].replace('"farm"', '"mill"')
     with pytest.raises(InvalidJobError, match="does not match"):
         verified(json.dumps(envelope), home, "mill")
+
+
+def test_an_instant_in_the_job_is_not_replaced(queuectl: Commands, home: Path) -> None:
+    """`expires_at` of a signed job limits the signature, so a job that has it is refused; the hint says what to do."""
+    queuectl("sign", "--new-key", "k.key")
+    words = ("sign", "-", "--for", "farm", "--key", "k.key")
+    job = {"command": "true", "expires_at": "2099-01-01T00:00:00Z"}
+    done = queuectl(*words, stdin=json.dumps(job), code=5)
+    assert "expires_at: in a signed job" in done.err and "--expires" in done.err and "expires_after" in done.err
+    queuectl(*words, "--out", "out.json", stdin=json.dumps({**job, "expires_at": None, "expires_after": "2h"}))
+    assert verified((home / "out.json").read_text(), home).document["expires_after"] == 7200

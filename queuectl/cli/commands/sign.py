@@ -50,8 +50,9 @@ def sign(
       queuectl sign --new-key anna.key
       echo '{"command": "backup.sh"}' | queuectl sign - --for farm --key anna.key --expires 10m > job.json
 
-    The signed job gets "expires_at", and an id if it has none. A spool accepts an id once. It rejects jobs that have
-    expired, and jobs that are signed for another queue.
+    The signed job gets "expires_at" for the signature, and an id if it has none. A job that has "expires_at" itself is
+    refused: use "expires_after". A spool accepts an id once. It rejects jobs that have expired, and jobs that are
+    signed for another queue.
 
     --for takes the inbox's "audience" in the settings, else the spool's identity. `queuectl config list` shows it, and
     so does the text of a rejected file. The name of a key is the name of its file: anna.key is anna.
@@ -124,6 +125,12 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
     documents = sources.from_stdin() if source == "-" else sources.from_file(source)
     if len(documents) != 1:
         raise InvalidJobError(f"the input contains {len(documents)} jobs", hint="sign each job in its own file")
+    if documents[0].get("expires_at") is not None:
+        raise InvalidJobError(
+            "expires_at: in a signed job this key says how long the inbox may accept the job",
+            key="expires_at",
+            hint="use --expires TIME for that; to limit when the job may start, use expires_after in the job",
+        )
     job = {"id": names.generate_id(now_at, random.SystemRandom()), **documents[0]}
     job["expires_at"] = times.to_text(now_at + expires_s)
     for mine in ("history", "format", signing.AUDIENCE):
