@@ -179,8 +179,8 @@ class Spool:
 
         A job has ended when it is in done/ or dlq/; a job that waits for a retry has not. With `first`, wait for one
         end only; the list holds every end seen by then. The beginning of an id is enough, as for `resolve`. `timeout`
-        is a duration, or None for no limit. Each look costs two stats per job: 50 looks in the first second, then
-        fewer, at last one per second.
+        is a duration, or None for no limit. Each look costs two stats per job, or with many jobs a listing of done/ and
+        dlq/: 50 looks in the first second, then fewer, at last one per second.
 
         Raises:
             UnknownJobError, AmbiguousIdError: there is no such job, or it was deleted meanwhile.
@@ -189,10 +189,11 @@ class Spool:
             WaitTimeoutError: the time is up; `ended` and `left` list the jobs that have ended and those that have not.
         """
         from queuectl.monitor import results
+        from queuectl.monitor import wait as waits
 
         limit_s = None if timeout is None else arguments.duration("timeout", timeout)
         ids = [self.resolve(arguments.text("job_ids", job_id)) for job_id in job_ids]
-        waiting = results.Wait(self.session, [results.id_at_end(self.session, job_id) for job_id in ids])
+        waiting = waits.Wait(self.session, [results.id_at_end(self.session, job_id) for job_id in ids])
         if not waiting.until_ended(first=first, limit_s=limit_s):
             raise WaitTimeoutError(waiting.left, ended=list(waiting.ended.values()))
         return list(waiting.ended.values())

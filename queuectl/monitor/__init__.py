@@ -24,6 +24,7 @@ __all__ = [
     "status",
     "steps",
     "survey",
+    "wait",
     "waiting",
     "why",
 ]

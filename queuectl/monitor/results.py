@@ -1,18 +1,12 @@
-"""Find out how a job has ended, with a few calls of stat. Only looks.
-
-While somebody waits for a job, only done/ and dlq/ are searched. To know that the job is still in the spool takes a
-listing of pending/, so this is checked every few seconds only.
-"""
+"""Find out how a job has ended, with a few calls of stat, and what it gave back. Only looks."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
+from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, record, result
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, ENDINGS, EXPIRED, PENDING, REJECTED, UNMET
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, ENDINGS, EXPIRED, PENDING, UNMET
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir
@@ -20,11 +14,6 @@ from queuectl.spool.layout import RESULT_ENDING, record_name
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
 from queuectl.system import files
-
-# How often to check that a job that has not ended is still there.
-_THERE_EVERY_S = 5.0
-# A job that ends at once is seen at once; for a job that takes a minute, a second does not matter.
-_LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.02, 1.0, 0.02
 
 
 class Ending(NamedTuple):
@@ -116,67 +105,6 @@ def attempts_with_result(session: Session, job_id: str) -> list[int]:
     """Return the attempts of a job that have a result, the first one first: one listing of logs/."""
     found = session.spool.listed_outputs(job_id)
     return [int(path.split(".")[-2]) for path in found if path.endswith(RESULT_ENDING)]
-
-
-class Wait:
-    """Waits for some jobs: `ended` has those that have ended, `left` the others, as they were named."""
-
-    def __init__(self, session: Session, ids: list[str]) -> None:
-        self.ended: dict[str, Ending] = {}
-        self.left = list(dict.fromkeys(ids))
-        self._session = session
-        self._clock = session.clock
-        self._asked_s = session.clock.monotonic()
-
-    def poll(self) -> list[Ending]:
-        """Return the jobs that have ended since the last poll, in the order in which they were named.
-
-        Raises:
-            UnknownJobError: a job was deleted meanwhile.
-            QueuectlError: a job was rejected.
-            DamagedRecordError: the record of a job that ended is torn.
-        """
-        found = {job_id: ending for job_id in self.left if (ending := ending_of(self._session, job_id)) is not None}
-        self.ended |= found
-        self.left = [job_id for job_id in self.left if job_id not in self.ended]
-        if self.left and self._clock.monotonic() - self._asked_s >= _THERE_EVERY_S:
-            self._asked_s = self._clock.monotonic()
-            for job_id in self.left:
-                self._make_sure(job_id)
-        return list(found.values())
-
-    def until_ended(
-        self, *, first: bool, limit_s: float | None, on_wait: Callable[[float], None] = lambda _passed_s: None
-    ) -> bool:
-        """Wait until all (with `first`: any) have ended; return False if `limit_s` is over before. Raises as `poll`.
-
-        `on_wait` is called before each pause, with the seconds that have passed.
-        """
-        begun_s = self._clock.monotonic()
-        while True:
-            self.poll()
-            if not self.left or (first and self.ended):
-                return True
-            passed_s = self._clock.monotonic() - begun_s
-            pause_s = min(_LOOK_LAST_S, max(_LOOK_FIRST_S, passed_s * _LOOK_SHARE))
-            if limit_s is not None:
-                if passed_s >= limit_s:
-                    return False
-                pause_s = min(pause_s, limit_s - passed_s)
-            on_wait(passed_s)
-            time.sleep(pause_s)
-
-    def _make_sure(self, job_id: str) -> None:
-        """Raise if a job is gone: no poll would ever find its end."""
-        if self._session.spool.find(job_id) is not None:
-            return
-        try:
-            lookup.get(self._session, job_id)
-        except UnknownJobError as error:
-            if name := refused(self._session.spool, job_id, whole=True):
-                why = rejected.refusal(self._session.spool, name).why
-                raise QueuectlError(f"{job_id} was rejected: {why}", hint=f"see {REJECTED}/{name}") from error
-            raise UnknownJobError(job_id, hint="the job existed before; somebody deleted it") from error
 
 
 def refused(spool: SpoolDir, typed: str, *, whole: bool = False) -> str:

@@ -13,7 +13,7 @@ import pytest
 from queuectl.api import Spool
 from queuectl.cli.commands import wait
 from queuectl.model.lifecycle import Outcome
-from queuectl.monitor.results import Wait
+from queuectl.monitor.wait import Wait
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

@@ -18,7 +18,8 @@ from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import PENDING, RUNNING, STARTED
 from queuectl.monitor.logs import Piece, Tail, start_of_last
-from queuectl.monitor.results import Wait, id_at_end
+from queuectl.monitor.results import id_at_end
+from queuectl.monitor.wait import Wait
 from queuectl.spool.lookup import Job
 from queuectl.system import files
 

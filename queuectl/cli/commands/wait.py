@@ -14,7 +14,8 @@ from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import UnknownGroupError
 from queuectl.monitor.progress import of_job
-from queuectl.monitor.results import Ending, Wait, id_at_end
+from queuectl.monitor.results import Ending, id_at_end
+from queuectl.monitor.wait import Wait
 from queuectl.spool import groups
 
 app = group.new_app()

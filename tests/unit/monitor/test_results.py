@@ -10,8 +10,8 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError, UnknownJobError
 from queuectl.model import history
 from queuectl.model.lifecycle import PENDING, Outcome
-from queuectl.monitor import results
-from queuectl.monitor.results import Wait
+from queuectl.monitor import results, wait
+from queuectl.monitor.wait import Wait
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.system import disk, files
@@ -140,3 +140,41 @@ def test_refused_files_are_found_by_name_stem_and_beginning(api: Spool, spool: S
         "",
     ]
     assert results.refused(api.folder, "oth", whole=True) == ""
+
+
+def test_many_jobs_are_waited_for_by_a_listing(
+    api: Spool, hands: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at a large group lists done/ and dlq/ and asks only for those that are there; every end is told once."""
+    names = {f"g-{number:03d}": hands.enqueue(id=f"g-{number:03d}", max_retries=0) for number in range(60)}
+    asked: list[str] = []
+    monkeypatch.setattr(
+        wait, "ending_of", lambda session, job_id: asked.append(job_id) or results.ending_of(session, job_id)
+    )
+    waiting = Wait(api.session._replace(clock=clock), list(names))
+    assert waiting.poll() == [] and asked == []
+    hands.run(names["g-031"], OK)
+    hands.run(names["g-007"], FAILED)
+    assert [ending.id for ending in waiting.poll()] == ["g-007", "g-031"]
+    assert asked == ["g-007", "g-031"] and len(waiting.left) == 58
+    clock.advance(6)
+    assert waiting.poll() == []  # all others are there
+    disk.unlink(api.folder.path(PENDING, names["g-044"]))
+    clock.advance(6)
+    with pytest.raises(UnknownJobError, match="g-044"):
+        waiting.poll()
+
+
+def test_many_jobs_beside_very_many_are_waited_for_by_name(
+    api: Spool, hands: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a listing is dearer than names are, one listing is enough to know that."""
+    for number in range(50):
+        write_drop(api.folder, f"old-{number}.json", "{}", "done")
+    monkeypatch.setattr(wait, "_NAMES_PER_JOB", 1)
+    names = [hands.enqueue(id=f"g-{number:03d}") for number in range(30)]
+    waiting = Wait(api.session._replace(clock=clock), [f"g-{number:03d}" for number in range(30)])
+    waiting.poll()
+    monkeypatch.setattr(files, "names", lambda _folder: pytest.fail("listed"))
+    hands.run(names[3], OK)
+    assert [ending.id for ending in waiting.poll()] == ["g-003"]
