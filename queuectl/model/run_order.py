@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from queuectl.model import names
+from queuectl.model.queues import Queue, Queues
 from queuectl.model.run_queue import RunQueue
 
 
-def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:
-    """Return names in pending/ that could run now, in the order of a pool that starts now."""
-    made = RunQueue()
+class Turns(NamedTuple):
+    """What decides between queues of equal priority."""
+
+    limits: Queues = {}  # noqa: RUF012
+    """The queues of the settings: only their weights count here."""
+    paused: Collection[str] = ()
+    """The queues that are paused: their jobs come after all others."""
+
+
+NO_TURNS = Turns()
+
+
+def in_order(ready: Iterable[str], now_at: float, turns: Turns = NO_TURNS) -> Iterator[str]:
+    """Return names in pending/ that could run now, in the order of a pool that starts now.
+
+    What runs is not known here, so a full queue or key keeps no name back.
+    """
+    weights = {queue: Queue(weight=each.weight) for queue, each in turns.limits.items() if each.weight != 1}
+    made = RunQueue(weights)
     made.update(*names.split_generated(list(ready)), now_at)
-    while (name := made.take()) is not None:
-        made.forget(name)  # so no name waits for its key here
-        yield name
+    for paused in (turns.paused, ()) if turns.paused else ((),):
+        made.pause_queues(paused)
+        while (name := made.take()) is not None:
+            made.forget(name)  # so no name waits for its key here
+            yield name

@@ -34,7 +34,12 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "load": {"hour": _buckets(found.load.hour), "day": _buckets(found.load.day)},
         "by_tag": _rows(found.tags),
         "by_owner": _rows(found.owners),
-        "left_out": {"causes": found.causes_left, "by_tag": found.tags_left, "by_owner": found.owners_left},
+        "left_out": {
+            "causes": found.causes_left,
+            "by_tag": found.tags_left,
+            "by_owner": found.owners_left,
+            "groups": found.groups_left,
+        },
     }
 
 
@@ -80,6 +85,7 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
             {**each._asdict(), "paused_until": _text(each.paused_until), "keys": _rows(each.keys)}
             for each in found.queues
         ],
+        "groups": [{**each._asdict(), "text": each.text} for each in found.groups],
         RUNNING: _rows(found.runs),
         "failures": _rows(found.failures),
         REJECTED: _rows(found.refusals),

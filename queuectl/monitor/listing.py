@@ -15,8 +15,9 @@ import msgspec
 
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
-from queuectl.model.queues import Queues
+from queuectl.model.run_order import NO_TURNS, Turns
 from queuectl.monitor import arriving, dependents, order
+from queuectl.monitor.group_tally import GroupTally
 from queuectl.monitor.groups import OwnersOfNames
 from queuectl.monitor.queues import Waits
 from queuectl.monitor.steps import Steps
@@ -125,8 +126,8 @@ class _Others:
         return Listing(total, kept, first, self.count, self.copies, sorted(self.names), cancelled)
 
 
-def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
-    """Go through a folder other than pending/. Raises OSError."""
+def scan(spool: SpoolDir, state: str, scope: Scope, tally: GroupTally | None = None) -> Steps[Listing]:
+    """Go through a folder other than pending/; jobs of groups are added to `tally`. Raises OSError."""
     count = 0
     kept: list[str] = []
     texts: list[str] = []
@@ -134,6 +135,8 @@ def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
     others = _Others(state, is_named=scope.names_foreign)
     for some in _names(spool, state):
         generated, rest = names.split_generated(some)
+        if rest and tally is not None:
+            tally.add(state, rest)
         plain, rest = split_plain(rest)
         found = others.take_out(rest)
         if state == DLQ and len(found) < len(rest):
@@ -156,9 +159,18 @@ def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
 
 
 def scan_waiting(
-    spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int, limits: Queues | None = None
+    spool: SpoolDir,
+    scope: Scope,
+    now_at: float,
+    *,
+    next_rows: int,
+    turns: Turns = NO_TURNS,
+    tally: GroupTally | None = None,
 ) -> Steps[Waiting]:
-    """Go through pending/; the first `next_rows` that run next are found. Raises OSError."""
+    """Go through pending/; the first `next_rows` that run next are found, and jobs of groups are added to `tally`.
+
+    Raises OSError.
+    """
     usual = UsualNames(now_at, rows=next_rows, dues=scope.rows)
     count = ready = later = held = blocked = 0
     first: list[tuple[float, str]] = []
@@ -169,13 +181,15 @@ def scan_waiting(
     held_names: list[str] = []
     timeless: list[str] = []
     judged: list[str] = []
-    owners, waits = OwnersOfNames(), Waits(limits or {})
+    owners, waits = OwnersOfNames(), Waits(turns.limits)
     others = _Others(PENDING, is_named=scope.names_foreign)
     if next_rows:
         from queuectl.spool import full_names  # only who asks for what runs next
     for some in _names(spool, PENDING):
         generated, rest = names.split_generated(some)
         usual.add_generated(generated)
+        if rest and tally is not None:
+            tally.add(PENDING, rest)
         rest, dropped = usual.take_out(rest)
         found = others.take_out(rest)
         if waits_for := dependents.blocked(found):
@@ -194,7 +208,7 @@ def scan_waiting(
             first = heapq.nsmallest(scope.rows, [*first, *dues])
             last_due_at = max(last_due_at or 0.0, max(dues)[0])
         if next_rows:
-            nexts = order.next_to_run([*nexts, *could_run], now_at, next_rows)
+            nexts = order.next_to_run([*nexts, *could_run], now_at, next_rows, turns)
             if len(untold) < scope.opened:
                 untold += islice(filter(full_names.is_unjudged, could_run), scope.opened - len(untold))
         for name in could_run:
@@ -217,7 +231,7 @@ def scan_waiting(
         later=later + usual.later,
         held=held,
         first=heapq.nsmallest(scope.rows, [*first, *usual.first()]),
-        nexts=usual.nexts(nexts) if next_rows else [],
+        nexts=usual.nexts(nexts, turns) if next_rows else [],
         untold=untold,
         held_names=held_names,
         last_due_at=max((at for at in (last_due_at, usual.last_due_at) if at is not None), default=None),

@@ -9,8 +9,11 @@ from itertools import islice
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, order, run_order
 from queuectl.model.lifecycle import PENDING
+from queuectl.model.queues import Queues
+from queuectl.model.run_order import NO_TURNS, Turns
 from queuectl.model.times import instant
 from queuectl.monitor import dependents
+from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 
@@ -36,25 +39,32 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
     return ready, later
 
 
-def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
-    """Return names in pending/ in the order of runs: jobs that could run now, jobs that are due later, jobs that wait
-    for another one, and held jobs.
+def turns_of(spool: SpoolDir, limits: Queues) -> Turns:
+    """Return what decides between the queues of a spool; `limits` are those of its settings."""
+    return Turns(limits, pause.paused_queues(spool))
+
+
+def in_run_order(
+    waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None, turns: Turns = NO_TURNS
+) -> list[str]:
+    """Return names in pending/ in the order of runs: jobs that could run now, jobs of paused queues, jobs that are due
+    later, jobs that wait for another one, and held jobs.
 
     `full` are the full names of drops (see `full_names`): they go where a pool puts them once it has judged them. At
-    equal priority owners take turns; only a pool knows who has the first turn.
+    equal priority queues and owners take turns; only a pool knows who has the first turn.
     """
     plain = {full_name: name for name, full_name in full.items()} if full else {}
     waiting = [full.get(name, name) if full else name for name in waiting]
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
     blocked = sorted(dependents.blocked(waiting))
-    in_order = [*run_order.in_order(ready, now_at), *(name for _, name in sorted(later)), *blocked, *held]
+    in_order = [*run_order.in_order(ready, now_at, turns), *(name for _, name in sorted(later)), *blocked, *held]
     return [plain.get(name, name) for name in in_order] if plain else in_order
 
 
-def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
+def next_to_run(ready: Iterable[str], now_at: float, limit: int, turns: Turns = NO_TURNS) -> list[str]:
     """Return the names that run next. The next ones of a whole listing are among the next ones of its parts."""
-    return list(islice(run_order.in_order(ready, now_at), limit))
+    return list(islice(run_order.in_order(ready, now_at, turns), limit))
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:

@@ -247,6 +247,25 @@ class GroupRow(NamedTuple):
     dead: int
 
 
+class GroupProgress(NamedTuple):
+    """How far the jobs of one file are, whose ids begin with the token `group`: the jobs that are there, by state."""
+
+    group: str
+    total: int
+    done: int
+    dead: int
+    cancelled: int
+    running: int
+    waiting: int
+
+    @property
+    def text(self) -> str:
+        """How far it is, in words."""
+        from queuectl.spool.groups import GroupCounts  # few spools have groups
+
+        return GroupCounts(*self[1:]).text
+
+
 class Bucket(NamedTuple):
     """A span of time that begins `at`: the jobs that ended in it, and how many waited and ran at its deepest sample.
 

@@ -22,6 +22,7 @@ from queuectl.monitor.rows import (
     EndedPool,
     FailureRow,
     Finish,
+    GroupProgress,
     GroupRow,
     HeldRow,
     Load,
@@ -120,6 +121,10 @@ class Snapshot(NamedTuple):
     """Jobs done and dead, and failed runs that were tried again, since pools count; None if none has counted."""
     queues: tuple[QueueRow, ...] = ()
     """The queues; none if there is only the default one, without a limit or a pause."""
+    groups: tuple[GroupProgress, ...] = ()
+    """The groups that are not over and those of the last day, newest first: at most `group_tally.GROUPS`."""
+    groups_left: int = 0
+    """Groups that are not over and in no row."""
     ended_pool: EndedPool | None = None
     """How the last pool ended; None while a pool lives, or if it is unknown."""
 

@@ -12,9 +12,10 @@ import sys
 from queuectl.inbox import state
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.model.queues import Queues
+from queuectl.model.run_order import Turns
 from queuectl.monitor import arriving, causes, groups, inboxes, listing, live, load, order, shapes
 from queuectl.monitor.details import Details, Ended
+from queuectl.monitor.group_tally import GroupTally
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.listing import Scope, Waiting
 from queuectl.monitor.queues import Limits, QueueRow, rows_of, without_texts
@@ -97,11 +98,14 @@ class Survey:
         """
         spool, scope, details = self._spool, self._scope, self._details
         details.begin()
-        limits = self._limits.read()
-        waiting = yield from listing.scan_waiting(spool, scope, now_at, next_rows=self._next_rows, limits=limits)
-        running = yield from listing.scan(spool, RUNNING, scope)
-        done = yield from listing.scan(spool, DONE, scope)
-        dead = yield from listing.scan(spool, DLQ, scope)
+        turns = order.turns_of(spool, self._limits.read())
+        tally = GroupTally() if self._is_full else None
+        waiting = yield from listing.scan_waiting(
+            spool, scope, now_at, next_rows=self._next_rows, turns=turns, tally=tally
+        )
+        running = yield from listing.scan(spool, RUNNING, scope, tally)
+        done = yield from listing.scan(spool, DONE, scope, tally)
+        dead = yield from listing.scan(spool, DLQ, scope, tally)
         refused = yield from listing.scan(spool, REJECTED, scope)
         coming = yield from arriving.collect(
             spool, waiting.drops, now_at, at_most_bytes=scope.opened_bytes, ask=self._why_not_whole
@@ -118,7 +122,7 @@ class Survey:
         runs = yield from details.runs(sorted(running.kept)[: scope.runs], usual.get, some_pool_lives=bool(pools))
         pools = live.with_use(pools, runs)
         dues = (yield from details.dues(waiting.first)) if self._is_full else ()
-        nexts = yield from self._nexts(waiting, incomplete, now_at)
+        nexts = yield from self._nexts(waiting, incomplete, now_at, turns)
         held_jobs = yield from details.held(waiting.held_names if self._is_full else [], now_at)
         refusals = (yield from details.refusals(refused.kept)) if self._is_full else ()
         details.end()
@@ -132,6 +136,7 @@ class Survey:
         counts = {folder: listed.total for folder, listed in counted}
         unread = {folder: max(0, counts[folder] - details.read[folder]) for folder in (PENDING, RUNNING, DONE, DLQ)}
         found = load.of(known, now_at, counts[PENDING], counts[RUNNING])
+        batches, batches_left = ((), 0) if tally is None else tally.rows(now_at)
         lately = [each for each in finishes if each.ended_at > now_at - _HOUR_S]
         return Snapshot(
             path=spool.root,
@@ -182,14 +187,16 @@ class Survey:
             owners_left=sum(unread.values()) - unread[PENDING],
             totals=None if known is None else known.totals,
             ended_pool=live.ended_pool(spool, pools, known),
-            queues=self._queues(waiting, limits, pools),
+            queues=self._queues(waiting, turns, pools),
+            groups=batches,
+            groups_left=batches_left,
         )
 
-    def _queues(self, waiting: Waiting, limits: Queues, pools: tuple[PoolRow, ...]) -> tuple[QueueRow, ...]:
+    def _queues(self, waiting: Waiting, turns: Turns, pools: tuple[PoolRow, ...]) -> tuple[QueueRow, ...]:
         """Return the queues, unless there is only the default one and nothing is to be said of it."""
-        if not limits and waiting.queues.is_plain and not pause.paused_queues(self._spool):
+        if not turns.limits and waiting.queues.is_plain and not turns.paused:
             return ()
-        found = rows_of(self._spool, waiting.queues, limits, pools)[:ROWS]
+        found = rows_of(self._spool, waiting.queues, turns.limits, pools)[:ROWS]
         return found if self._is_full else without_texts(found)
 
     def _inboxes(self) -> tuple[InboxRow, ...]:
@@ -199,14 +206,14 @@ class Survey:
     def _why_not_whole(self, name: str, sig: files.FileSig) -> str:
         return self._details.remembered("arriving", name, sig, arriving.why_not_whole, self._spool, name, sig)
 
-    def _nexts(self, waiting: Waiting, incomplete: set[str], now_at: float) -> Steps[tuple[NextRow, ...]]:
+    def _nexts(self, waiting: Waiting, incomplete: set[str], now_at: float, turns: Turns) -> Steps[tuple[NextRow, ...]]:
         """Return the rows of what runs next, without the files that are not whole (`incomplete`)."""
         listed, untold = ([name for name in some if name not in incomplete] for some in (waiting.nexts, waiting.untold))
         if untold:
-            listed = yield from self._with_drops(listed, untold, now_at)
+            listed = yield from self._with_drops(listed, untold, now_at, turns)
         return (yield from self._details.nexts(listed, now_at))
 
-    def _with_drops(self, nexts: list[str], untold: list[str], now_at: float) -> Steps[list[str]]:
+    def _with_drops(self, nexts: list[str], untold: list[str], now_at: float, turns: Turns) -> Steps[list[str]]:
         """Return the names that run next when a pool has judged the drops in `untold` as well."""
         from queuectl.spool import full_names  # only who asks for what runs next
 
@@ -220,7 +227,8 @@ class Survey:
         ready, _ = order.split_by_time(plain, now_at)
         dropped = set(plain.values())
         others = [name for name in nexts if name not in dropped]
-        return [plain.get(name, name) for name in order.next_to_run([*others, *ready], now_at, self._next_rows)]
+        in_order = order.next_to_run([*others, *ready], now_at, self._next_rows, turns)
+        return [plain.get(name, name) for name in in_order]
 
     def _pause_reason(self) -> str | None:
         if not pause.is_paused(self._spool):

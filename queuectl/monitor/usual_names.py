@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 
 from queuectl.model import names, order, times
+from queuectl.model.run_order import NO_TURNS, Turns
 from queuectl.monitor.order import next_to_run
 
 _DATE = (  # the 29th of February is left to the full parser
@@ -139,10 +140,10 @@ class UsualNames:
                 if (found := [key for key in line if order.name_of(key) in kept])
             }
 
-    def nexts(self, others: list[str] | None = None) -> list[str]:
+    def nexts(self, others: list[str] | None = None, turns: Turns = NO_TURNS) -> list[str]:
         """Return the names that run next, in that order, with `others` that could run."""
         found = [order.name_of(key) for line in self._lines.values() for key in line]
-        return next_to_run([*(others or []), *found], self._now_at, self._rows)
+        return next_to_run([*(others or []), *found], self._now_at, self._rows, turns)
 
     def first(self) -> list[tuple[float, str]]:
         """Return the names that are due next, with their instants."""

@@ -56,7 +56,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         made += gated.reasons(session, parts)
     if (lacking := on_nodes.lacking(session, found, pools, known)) is not None:
         made.append(lacking)
-    before = order.in_run_order(waiting, now_at, full)
+    before = order.in_run_order(waiting, now_at, full, order.turns_of(session.spool, session.settings.queues))
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(session.spool)
     if workers and len(runs) >= workers:

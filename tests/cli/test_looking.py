@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import facts, order, page, status
 from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.steps import drain
 from queuectl.monitor.survey import Survey
 from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
@@ -575,3 +577,23 @@ def test_status_begins_with_a_sentence(queuectl: Commands, spool: SpoolDir, desk
     first = queuectl("status").out.splitlines()[0]
     assert first.startswith("No workers are running, 1 waiting")
     assert queuectl("status", "--json").json["headline"].startswith("No workers are running, 1 waiting")
+
+
+def test_order_shown_goes_by_the_queues(queuectl: Commands, spool: SpoolDir) -> None:
+    """`list` and the page take the weights and pauses of queues into account, and `why` counts by the same order."""
+    queuectl("config", "set", "queues.mail.weight", "2")
+    for number in range(4):
+        queuectl("enqueue", "--id", f"m{number}", "--queue", "mail", "--command", "true")
+    for number in range(3):
+        queuectl("enqueue", "--id", f"d{number}", "--command", "true")
+
+    def orders() -> list[list[str]]:
+        listed = [row["id"] for row in queuectl("list", "--json").json["jobs"]]
+        made = Survey(SpoolDir.open(spool.root), is_full=True, next_rows=60)
+        return [listed, [row.id for row in drain(made.take(time.time())).nexts]]
+
+    assert orders() == [["m0", "m1", "d0", "m2", "m3", "d1", "d2"]] * 2
+    assert "waits behind 3 jobs" in queuectl("why", "m2").out
+    queuectl("pause", "mail")
+    assert orders() == [["d0", "d1", "d2", "m0", "m1", "m2", "m3"]] * 2
+    assert "waits behind 1 job;" in queuectl("why", "d1").out

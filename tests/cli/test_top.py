@@ -21,6 +21,7 @@ from queuectl.monitor.rows import (
     DueRow,
     FailureRow,
     Finish,
+    GroupProgress,
     HeldRow,
     NextRow,
     PoolRow,
@@ -163,8 +164,20 @@ def test_groups_come_in_the_order_of_the_page() -> None:
         failures=(FailureRow("g", None, 1, "", "", ()),),
     )
     shown = top_rows.groups(found, View())
-    assert list(shown) == [RUNNING, PENDING, DLQ, DONE, top_rows.QUEUE, top_rows.POOL, REJECTED]
+    assert list(shown) == [RUNNING, PENDING, DLQ, DONE, top_rows.QUEUE, top_rows.GROUP, top_rows.POOL, REJECTED]
     assert [row.name for group in shown.values() for row in group.rows][:7] == [*"abcdefg"]
+
+
+def test_a_group_shows_how_far_it_is() -> None:
+    """A row per group: a share, and in words; no key of a job does anything to it, and each says what does."""
+    found = full(groups=(GroupProgress("g-20261124T031500-x2k9", 5000, 2310, 3, 0, 8, 2679),), groups_left=4)
+    group = top_rows.groups(found, View())[top_rows.GROUP]
+    assert group.title == "Groups 1 (4 more)"
+    (row,) = group.rows
+    cells = [cell.plain for cell in top_rows.cells(row, NOON_AT, top_rows.widths([group], 120))]
+    assert cells == ["g-20261124T031500-x2k9", "46%", "2,310 of 5,000 done, 3 dead, 8 run, 2,679 wait"]
+    for offer in (top_actions.cancel, top_actions.retry, top_actions.hold):
+        assert offer(row).act is None and f"queuectl cancel --group {row.name}" in offer(row).words
 
 
 def test_rows_are_filtered_and_sorted() -> None:

@@ -101,8 +101,11 @@ def list_(
     Example: queuectl list --state pending
 
     Running jobs come first, then waiting jobs in the order in which they will run, then dead and finished jobs, newest
-    first. Each state gets a fair share of --limit. ATTEMPTS 2/4 means two attempts of at most four. --tag, --owner,
-    --queue and --key open every file.
+    first. Queues and owners take turns, and only the workers know who has the first one. Jobs of a paused queue come
+    after those that can run; jobs behind a full queue or key are shown at their turn.
+
+    Each state gets a fair share of --limit. ATTEMPTS 2/4 means two attempts of at most four. --tag, --owner, --queue
+    and --key open every file.
 
     In a pipe, the columns are id, state, attempts, time in UTC, tags, command and error, separated by tabs, without a
     heading. With --json, "total" is the number of jobs, or null if it is unknown: such filters stop at the limit.
@@ -220,7 +223,8 @@ class _Look(NamedTuple):
             from queuectl.spool import full_names
 
             full = full_names.read_all(folder, listed, self.now_at)
-            yield from order.in_run_order(listed, self.now_at, full)[:limit]
+            turns = order.turns_of(folder, self.spool.settings.queues)
+            yield from order.in_run_order(listed, self.now_at, full, turns)[:limit]
         elif state in (DONE, DLQ):
             yield from order.newest_first(folder, state, listed, limit)
         else:

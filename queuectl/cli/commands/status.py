@@ -30,6 +30,7 @@ _TEXT_CHARS = 100
 _ARRIVING_SHOWN = 20
 _FOREIGN_SHOWN = 3
 _FILES_SHOWN = 3
+_GROUPS_SHOWN = 5
 
 
 @app.command()
@@ -61,6 +62,7 @@ def print_text(found: Snapshot, *, everything: bool = False) -> None:
     mistake = _mistake_in_settings(found.path)
     _print_counts(found, mistake, everything=everything)
     _print_queues(found)
+    _print_groups(found)
     _print_runs(found, everything=everything)
     _print_soon(found)
     _print_arriving(found)
@@ -137,6 +139,13 @@ def _print_queues(found: Snapshot) -> None:
         if row.paused_until is not None:
             state += f" (until {printing.moment(row.paused_until)})"
         line(f"queue     {safe(row.queue)}: {row.waiting} waiting, {row.running}{of} running{state}")
+
+
+def _print_groups(found: Snapshot) -> None:
+    for row in found.groups[:_GROUPS_SHOWN]:
+        line(f"group     {safe(row.group)}: {row.text}")
+    if (more := len(found.groups) + found.groups_left - _GROUPS_SHOWN) > 0:
+        line(f"          ... and {count_of(more, 'more group')}: queuectl status --json")
 
 
 def _waiting(found: Snapshot) -> str:

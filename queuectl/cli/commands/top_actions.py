@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_rows import POOL, QUEUE, Row
+from queuectl.cli.commands.top_rows import GROUP, POOL, QUEUE, Row
 from queuectl.cli.commands.top_widgets import Output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -17,7 +17,7 @@ from queuectl.spool.folder import SpoolDir
 
 _LOG_BYTES = 64 * 1024
 # Groups whose rows are no jobs.
-_NO_JOBS = (POOL, QUEUE, REJECTED)
+_NO_JOBS = (POOL, QUEUE, GROUP, REJECTED)
 
 
 class Offer(NamedTuple):
@@ -85,6 +85,8 @@ def _no_job(row: Row) -> Offer:
         return Offer("this is a pool of workers; to stop it: queuectl worker stop")
     if row.state == QUEUE:
         return Offer(f"this is a queue; to pause it: queuectl pause {row.name}")
+    if row.state == GROUP:
+        return Offer(f"this is a group of jobs; to cancel all of them: queuectl cancel --group {row.name}")
     if isinstance(row.item, ArrivingRow):
         return Offer("this file is incomplete; a worker takes it when it is complete")
     return Offer("this file is not a job; to try it again: queuectl rejected retry")
@@ -96,8 +98,8 @@ def output(spool: SpoolDir, row: Row) -> Output:
         return Output("rejected", [row.item.why])
     if isinstance(row.item, ArrivingRow):
         return Output("incomplete", [row.item.why])
-    if row.state in (POOL, QUEUE):
-        what = "a pool of workers" if row.state == POOL else "a queue"
+    if row.state in (POOL, QUEUE, GROUP):
+        what = {POOL: "a pool of workers", QUEUE: "a queue", GROUP: "a group"}[row.state]
         return Output(f"{what} has no output here", [])
     try:
         found = logs.glimpse(Spool(spool.root).session, row.name, _LOG_BYTES)

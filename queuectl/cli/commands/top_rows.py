@@ -27,6 +27,7 @@ from queuectl.monitor.rows import (
     DueRow,
     FailureRow,
     Finish,
+    GroupProgress,
     HeldRow,
     NextRow,
     PoolRow,
@@ -36,11 +37,11 @@ from queuectl.monitor.rows import (
 )
 from queuectl.monitor.snapshot import Snapshot
 
-POOL, QUEUE = "pool", "queue"
+POOL, QUEUE, GROUP = "pool", "queue", "group"
 # In the order of the page.
-STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, POOL, REJECTED)
+STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, GROUP, POOL, REJECTED)
 # A terminal that is too low shows these last.
-_LEAST_IMPORTANT = (POOL, QUEUE, DONE, REJECTED, DLQ, PENDING, RUNNING)
+_LEAST_IMPORTANT = (POOL, QUEUE, GROUP, DONE, REJECTED, DLQ, PENDING, RUNNING)
 SORTS = ("", "name", "time", "reason")
 # Of a table: the columns, and the blanks beside each.
 _COLUMNS, _BLANKS = 3, 2
@@ -52,7 +53,7 @@ _HEADLINE_LINES = 3
 _ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
 
 _JobItem = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish
-Item = _JobItem | QueueRow | PoolRow | WorkerRow | RefusalRow
+Item = _JobItem | QueueRow | GroupProgress | PoolRow | WorkerRow | RefusalRow
 
 
 class Row(NamedTuple):
@@ -94,6 +95,7 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
         DLQ: found.failures,
         DONE: [each for each in reversed(found.finishes) if each.is_good and each.id],
         QUEUE: found.queues,
+        GROUP: found.groups,
         POOL: _pools(found.pools),
         REJECTED: found.refusals,
     }
@@ -138,6 +140,8 @@ def _name_and_time(item: Item) -> tuple[str, float | None]:
         return item.id, item.due_at
     if isinstance(item, QueueRow):
         return item.queue, None
+    if isinstance(item, GroupProgress):
+        return item.group, None
     if isinstance(item, PoolRow):
         return item.pool, item.started_at
     if isinstance(item, WorkerRow):
@@ -182,6 +186,9 @@ def _title(state: str, found: Snapshot) -> str:
         return f"Waiting {found.counts[PENDING]}" + (f" ({apart})" if apart else "")
     if state == QUEUE:
         return f"Queues {len(found.queues)}"
+    if state == GROUP:
+        left = f" ({found.groups_left} more)" if found.groups_left else ""
+        return f"Groups {len(found.groups)}{left}"
     if state == POOL:
         return f"{found.place.capitalize()}s {found.workers}" + (
             f" in {len(found.pools)} pools" if len(found.pools) > 1 else ""
@@ -232,6 +239,8 @@ def _time(item: Item, now_at: float, *, is_paused: bool) -> Text:
         return Text(f"in {age(item.due_at - now_at + 0.999)}")
     if isinstance(item, QueueRow):
         return _queue_time(item, now_at)
+    if isinstance(item, GroupProgress):
+        return Text(f"{item.done / item.total:.0%}")
     _, since = _name_and_time(item)
     if isinstance(item, PoolRow):
         return Text(f"since {age(now_at - item.started_at)}")
@@ -258,6 +267,8 @@ def facts(row: Row, now_at: float) -> Text:
         return Text.assemble((took, "green"), safe(item.command))
     if isinstance(item, QueueRow):
         return _queue_facts(item)
+    if isinstance(item, GroupProgress):
+        return Text(item.text, "red" if item.dead else "")
     if isinstance(item, PoolRow):
         place = "slot" if item.is_shared else "worker"
         return Text(f"{count_of(item.workers, place)} on {safe(item.host)}, process {item.pid}")

@@ -9,7 +9,7 @@ from queuectl.model import job, names, record, settings
 from queuectl.model.job import RetryDefaults
 from queuectl.model.needs import Choice
 from queuectl.model.queues import Place, Queue, place
-from queuectl.model.run_order import in_order
+from queuectl.model.run_order import Turns, in_order
 from queuectl.model.run_queue import RunQueue
 from queuectl.spool import settings_file
 from tests.helpers import NOON_AT
@@ -298,6 +298,29 @@ def test_order_that_is_shown_has_every_name() -> None:
     """A list of what waits leaves out no job because its key is full."""
     listed = [_name(n, ",key=a") for n in range(3)] + [_name(9, ",q=mail")]
     assert list(in_order(listed, NOON_AT)) == [listed[0], listed[3], *listed[1:3]]
+
+
+def test_order_that_is_shown_is_that_of_a_pool() -> None:
+    """Queues of equal priority take turns by their weights, as in a pool that starts now."""
+    limits = {"mail": Queue(weight=3), "default": Queue(weight=2), "slow": Queue(slots=1)}
+    places = ["", ",q=mail", ",q=slow", ",prio=2,q=mail", ",by=anna,q=mail", ",key=k,q=slow"]
+    listed = [_name(number, places[number * 7 % len(places)]) for number in range(60)]
+    pool = _queue(*listed, limits=limits)
+    taken = []
+    while (name := pool.take()) is not None:
+        pool.forget(name)
+        taken.append(name)
+    assert list(in_order(listed, NOON_AT, Turns(limits))) == taken
+    assert taken != list(in_order(listed, NOON_AT))
+
+
+def test_jobs_of_paused_queues_are_shown_last() -> None:
+    """A job of high priority in a paused queue comes after all that can run; the order of each is kept."""
+    listed = [_name(1, ",prio=9,q=mail"), _name(2), _name(3, ",q=mail"), _name(4, ",q=fax"), _name(5)]
+    shown = [name.removeprefix(BASE)[:4] for name in in_order(listed, NOON_AT, Turns({}, ["mail"]))]
+    assert shown == ["0002", "0004", "0005", "0001", "0003"]
+    shown = [name.removeprefix(BASE)[:4] for name in in_order(listed, NOON_AT, Turns({}, ["default", "mail"]))]
+    assert shown == ["0004", "0001", "0002", "0003", "0005"]
 
 
 @pytest.mark.parametrize(("queue", "near"), [("mial", "mail"), ("mails", "mail"), ("defualt", "default")])

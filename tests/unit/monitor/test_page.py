@@ -22,6 +22,7 @@ from queuectl.monitor.rows import (
     DueRow,
     FailureRow,
     Finish,
+    GroupProgress,
     GroupRow,
     HeldRow,
     Load,
@@ -95,6 +96,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
             QueueRow("mail", 12, 3, 4, 1, 1, text, NOON_AT + 60, True, (KeyRow(text, 5, 1),)),
             QueueRow(text, 1, 0, 0, 1, 1, None, None, False, (), is_set=False),
         ),
+        groups=(GroupProgress(text, 5000, 2310, 3, 1, 8, 2678),),
     )
     return made._replace(**facts)
 
@@ -400,6 +402,14 @@ def test_queues_have_a_table() -> None:
     assert "mail 12 waiting 3 running 4 at most paused: why until" in words
     assert "why 1 waiting 0 running no workers take it" in words
     assert 'id="queues"' not in page.render(snapshot_of(queues=()), advice=NO_ADVICE)
+
+
+def test_groups_have_a_table() -> None:
+    """How far the jobs of one file are; none without groups or with `counts`."""
+    words = " ".join(" ".join(Tags(page.render(snapshot_of("g", groups_left=7), advice=NO_ADVICE)).words).split())
+    assert "g 2,310 of 5,000 done 3 failed 8 running 2,678 waiting 7 more: queuectl list" in words
+    for found in (snapshot_of(groups=()), snapshot_of(is_full=False)):
+        assert 'id="groups"' not in page.render(found, advice=NO_ADVICE)
 
 
 def test_a_run_says_how_far_it_is() -> None:
