@@ -27,11 +27,21 @@ def in_order(ready: Iterable[str], now_at: float, turns: Turns = NO_TURNS) -> It
 
     What runs is not known here, so a full queue or key keeps no name back.
     """
-    weights = {queue: Queue(weight=each.weight) for queue, each in turns.limits.items() if each.weight != 1}
-    made = RunQueue(weights)
-    made.update(*names.split_generated(list(ready)), now_at)
-    for paused in (turns.paused, ()) if turns.paused else ((),):
-        made.pause_queues(paused)
-        while (name := made.take()) is not None:
-            made.forget(name)  # so no name waits for its key here
-            yield name
+    listed = list(ready)
+    if not turns.paused:
+        yield from _in_order(listed, now_at, turns)
+        return
+    first = list(_in_order(listed, now_at, turns))
+    yield from first
+    known = set(first)
+    yield from _in_order([name for name in listed if name not in known], now_at, Turns(turns.limits))
+
+
+def _in_order(listed: list[str], now_at: float, turns: Turns) -> Iterator[str]:
+    """Return the names of the queues that are not paused."""
+    made = RunQueue({queue: Queue(weight=each.weight) for queue, each in turns.limits.items() if each.weight != 1})
+    made.update(*names.split_generated(listed), now_at)
+    made.pause_queues(turns.paused)
+    while (name := made.take()) is not None:
+        made.forget(name)  # so no name waits for its key here
+        yield name

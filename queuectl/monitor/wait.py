@@ -97,7 +97,7 @@ class Wait:
 
     def _make_sure(self) -> list[Ending]:
         """Raise if a job is gone: no poll would ever find its end. Return those that have ended meanwhile."""
-        lost = self.left
+        lost, ended = self.left, []
         if len(lost) > _BY_NAME:
             there: set[str] = set()
             wanted = set(lost)
@@ -106,7 +106,7 @@ class Wait:
                 listed = self._spool.names(self._spool.folder(state))
                 there |= wanted.intersection(map(groups.id_of, listed))
             lost = [job_id for job_id in lost if job_id not in there]
-        ended = self._ended_of(lost)
+            ended = self._ended_of(lost)
         for job_id in lost:
             if job_id not in self.ended:
                 self._seek(job_id)

@@ -131,4 +131,4 @@ def test_an_instant_in_the_job_is_not_replaced(queuectl: Commands, home: Path) -
     done = queuectl(*words, stdin=json.dumps(job), code=5)
     assert "expires_at: in a signed job" in done.err and "--expires" in done.err and "expires_after" in done.err
     queuectl(*words, "--out", "out.json", stdin=json.dumps({**job, "expires_at": None, "expires_after": "2h"}))
-    assert verified((home / "out.json").read_text(), home).document["expires_after"] == 7200
+    assert verified((home / "out.json").read_text(), home).document["expires_after"] == "2h"

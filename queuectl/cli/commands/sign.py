@@ -132,11 +132,11 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
             hint="use --expires TIME for that; to limit when the job may start, use expires_after in the job",
         )
     job = {"id": names.generate_id(now_at, random.SystemRandom()), **documents[0]}
-    job["expires_at"] = times.to_text(now_at + expires_s)
     for mine in ("history", "format", signing.AUDIENCE):
         if mine in job:
             raise InvalidJobError(f"{mine}: queuectl writes this key; remove it from the job", key=mine)
     document.accept(job, defaults=settings.defaults().retry_defaults, now_at=now_at)
+    job["expires_at"] = times.to_text(now_at + expires_s)  # of the signature: the job may have expires_after
     job[signing.AUDIENCE] = audience
     return json.dumps(signing.sign(job, name, secret), indent=1, ensure_ascii=True) + "\n"
 
