@@ -40,6 +40,7 @@ from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 
 if TYPE_CHECKING:
+    from queuectl.model.progress import Progress
     from queuectl.monitor.results import Ending
     from queuectl.spool.groups import GroupCounts
     from queuectl.spool.lookup import Counts, Job
@@ -388,6 +389,12 @@ class Spool:
 
         path = self.result(job_id)
         return None if path is None else content_of(path)
+
+    def progress(self, job_id: str) -> Progress | None:
+        """Return what the command of a running job said last about its progress, `percent` and `text`, else None."""
+        from queuectl.monitor.progress import of_job
+
+        return of_job(self.folder, arguments.text("job_id", job_id))
 
     @contextlib.contextmanager
     def _translated(self, if_folder: str = "") -> Iterator[None]:

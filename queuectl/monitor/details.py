@@ -15,6 +15,7 @@ import msgspec
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, record
+from queuectl.model.history import Event
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SUCCEEDED
 from queuectl.model.text import command_text, printed_lines
 from queuectl.model.times import instant
@@ -33,6 +34,7 @@ from queuectl.system import files
 _STATS_A_STEP = 100
 _OUTPUT_BYTES = 4096
 _OUTPUT_LINES = 6
+_RESULT_LINES, _RESULT_CHARS = 12, 160
 
 T = TypeVar("T")
 
@@ -268,12 +270,15 @@ class Details:
             if self._is_full:
                 why = "" if state == DONE else error
                 finish = finish._replace(id=item.id, command=command, error=why, attempt=attempt, record=path, log=log)
+        result = self._result(item.id, last) if self._is_full and self._scope.has_finishes else ()
+        finish = None if finish is None else finish._replace(result=result)
         shape = command_shape(command) if self._scope.has_finishes else ""
         if state != DLQ or not self._is_full:
             return Ended(finish, None, labels, shape)
         output = self._output(item.id, attempt) if self._scope.has_finishes and log else ()
         row = FailureRow(item.id, ended_at, attempt, error, command, output, standing.is_cancelled, path, log)
-        code, reason = (None, "") if last is None else (last.exit_code, last.reason)
+        code, reason, said = (None, "", "") if last is None else (last.exit_code, last.reason, last.progress)
+        row = row._replace(progress=self.cut(said), result=result)
         return Ended(finish, Dead(row, code, reason), labels, shape)
 
     def _with_text(self, known: Ended, name: str) -> Ended:
@@ -299,6 +304,15 @@ class Details:
             return ()
         lines = printed_lines(data, is_cut=len(data) == _OUTPUT_BYTES)
         return tuple(self.cut(line) for line in [line for line in lines if line.strip()][-_OUTPUT_LINES:])
+
+    def _result(self, job_id: str, last: Event | None) -> tuple[str, ...]:
+        """Return the first lines of what the run that ended last gave back, if it is JSON or a text."""
+        if last is None or not last.result_bytes:
+            return ()
+        from queuectl.monitor import results  # few jobs give anything back
+
+        content = results.content_of(self._spool.result_path(job_id, last.attempt))
+        return tuple(results.first_lines(content, lines=_RESULT_LINES, chars=_RESULT_CHARS))
 
     def refusals(self, listed: list[str]) -> Steps[tuple[RefusalRow, ...]]:
         """Return rows of the newest rejected files."""

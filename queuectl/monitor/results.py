@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from queuectl.errors import DamagedRecordError
@@ -99,6 +100,16 @@ def content_of(path: str) -> Any:
         return None
     value = result.as_json(found.data)
     return result.as_text(found.data) if value is None else value
+
+
+def first_lines(content: Any, *, lines: int, chars: int) -> list[str]:
+    """Return the beginning of what `content_of` has returned, JSON with indents, at most `lines` lines. Not safe."""
+    if content is None:
+        return []
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
+    found = text.rstrip("\n").split("\n")
+    shown = [each if len(each) <= chars else each[:chars] + "..." for each in found[:lines]]
+    return [*shown, "..."] if len(found) > lines else shown
 
 
 def attempts_with_result(session: Session, job_id: str) -> list[int]:

@@ -122,8 +122,9 @@ class RunRow(NamedTuple):
 class FailureRow(NamedTuple):
     """A job in dlq/, and the last lines that its last run printed.
 
-    `record`, `log` and `text` are paths relative to the spool: the record, what the last run printed, and the text
-    that explains the failure. A path is "" if there is no such file.
+    `progress` is what that run said last about its progress, safe to show. `result` is the first lines of what it gave
+    back, if that is JSON or a text. `record`, `log` and `text` are paths relative to the spool: the record, what the
+    last run printed, and the text that explains the failure. A path is "" if there is no such file.
     """
 
     id: str
@@ -136,6 +137,8 @@ class FailureRow(NamedTuple):
     record: str = ""
     log: str = ""
     text: str = ""
+    progress: str = ""
+    result: tuple[str, ...] = ()
 
 
 class CauseRow(NamedTuple):
@@ -235,6 +238,8 @@ class Finish(NamedTuple):
     record: str = ""
     log: str = ""
     text: str = ""
+    result: tuple[str, ...] = ()
+    """The first lines of what the last run gave back, if that is JSON or a text."""
 
 
 class GroupRow(NamedTuple):

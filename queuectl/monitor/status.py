@@ -32,7 +32,7 @@ def document(found: Snapshot) -> dict[str, Any]:
         "version": facts.VERSION,
         **made,
         RUNNING: _without(made[RUNNING], "timeout_s", "usual_s"),
-        "failures": _without(made["failures"], "attempt", "output"),
+        "failures": _without(made["failures"], "attempt", "output", "result"),
         "foreign": found.foreign_names,
         "copies": {state: list(filter(names.is_copy, found.foreign_names[state])) for state in found.copies},
     }

@@ -126,7 +126,7 @@ def show(
         line(f"  {'log':<{_LABEL_CHARS}}{safe(path)}")
     for path in given:
         line(f"  {'result':<{_LABEL_CHARS}}{safe(path)}")
-    for text in _shown(_content(given)):
+    for text in results.first_lines(_content(given), lines=_RESULT_LINES, chars=_RESULT_CHARS):
         line(f"  {'':<{_LABEL_CHARS}}{safe(text)}")
     if job.state in _NEXT:
         label, command = _NEXT[job.state]
@@ -138,16 +138,6 @@ def show(
 def _content(given: list[str]) -> Any:
     """Return what the newest attempt with a result gave back: JSON or a text of 64 KiB at most, else None."""
     return results.content_of(given[-1]) if given else None
-
-
-def _shown(content: Any) -> list[str]:
-    """Return the first lines of a result."""
-    if content is None:
-        return []
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
-    lines = text.rstrip("\n").split("\n")
-    shown = [each[:_RESULT_CHARS] for each in lines[:_RESULT_LINES]]
-    return [*shown, "..."] if len(lines) > len(shown) else shown
 
 
 def _show_group(spool: Spool, token: str, *, as_json: bool) -> None:

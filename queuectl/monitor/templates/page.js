@@ -16,6 +16,7 @@
   };
   moveDue();
   var tables = all("main table"), state = read();
+  all("details").forEach(function (each) { each.open = (state.details || []).indexOf(each.dataset.id) >= 0; });
 
   // What the reader has chosen outlives a reload: in sessionStorage, or nowhere if the browser refuses it for files.
   // The browser keeps the place.
@@ -26,6 +27,7 @@
     var at = document.activeElement;
     state.focus = at && at !== body ? at.id || at.getAttribute("data-focus") || "" : "";
     if (at === find) { state.caret = find.selectionStart; }
+    state.details = all("details[open]").map(function (each) { return each.dataset.id; });
     try { sessionStorage.setItem(KEY + location.pathname, JSON.stringify(state)); } catch (error) { return; }
   }
 

@@ -70,7 +70,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         pools=(PoolRow(text, text, 17, 2, NOON_AT - 3600),),
         runs=(RunRow(text, 1, text, NOON_AT - 30, 300.0, text, False, 20.0, "running/job1.json", "", 42, text),),
         failures=(
-            FailureRow(text, NOON_AT - 5, 4, text, text, (text, text), False, *PATHS),
+            FailureRow(text, NOON_AT - 5, 4, text, text, (text, text), False, *PATHS, text, (text, text)),
             FailureRow(text + "2", NOON_AT - 5, 4, text, text, (), True, *PATHS),
         ),
         cancelled=1,
@@ -82,7 +82,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         copies={"pending": 2},
         arriving=(ArrivingRow(text, 123_456, NOON_AT - 4, text), ArrivingRow(text, 12, None, text)),
         finishes=(
-            Finish(NOON_AT - 20, 0.5, True, text, text, "", 1, *PATHS),
+            Finish(NOON_AT - 20, 0.5, True, text, text, "", 1, *PATHS, (text, text)),
             Finish(NOON_AT - 5, 2.0, False, text, text, text, 4, *PATHS),
         ),
         inboxes=(
@@ -402,6 +402,20 @@ def test_queues_have_a_table() -> None:
     assert "mail 12 waiting 3 running 4 at most paused: why until" in words
     assert "why 1 waiting 0 running no workers take it" in words
     assert 'id="queues"' not in page.render(snapshot_of(queues=()), advice=NO_ADVICE)
+
+
+def test_results_are_shown_and_not_linked() -> None:
+    """What a command gave back is escaped text: a browser may take its file, which has no known ending, for a page."""
+    (finish, *_), (failure, *_) = snapshot_of().finishes, snapshot_of().failures
+    lines = ("{", ' "<script>": "</pre>"', "}")
+    failure = failure._replace(progress="42 %  page <3>", result=("<b>half</b>",))
+    made = page.render(snapshot_of(finishes=(finish._replace(result=lines),), failures=(failure,)), advice=NO_ADVICE)
+    assert "<bdi>{\n &#34;&lt;script&gt;&#34;: &#34;&lt;/pre&gt;&#34;\n}\n</bdi></pre></details>" in made
+    assert "<bdi>&lt;b&gt;half&lt;/b&gt;\n</bdi>" in made
+    assert "at <bdi>42 %  page &lt;3&gt;</bdi>" in made
+    assert not any(each.endswith(".result") for each in Tags(made).links)
+    silent = page.render(snapshot_of(finishes=(finish._replace(result=()),), failures=()), advice=NO_ADVICE)
+    assert "<details" not in silent
 
 
 def test_groups_have_a_table() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from queuectl.cli.commands import show
 from queuectl.monitor import results
 
 
@@ -33,7 +32,11 @@ def test_a_result_is_json_or_a_text(tmp_path: Path, data: bytes, content: Any) -
 
 
 def test_show_is_brief() -> None:
-    """A person sees the first lines."""
-    assert show._shown("\n".join("x" * 300 for _ in range(50))) == ["x" * 200] * 20 + ["..."]
-    assert show._shown({"a": 1}) == ["{", ' "a": 1', "}"]
-    assert show._shown(None) == []
+    """A person sees the first lines, and the first characters of each."""
+
+    def first(content: Any) -> list[str]:
+        return results.first_lines(content, lines=20, chars=200)
+
+    assert first("\n".join("x" * 300 for _ in range(50))) == ["x" * 200 + "..."] * 20 + ["..."]
+    assert first({"a": 1}) == ["{", ' "a": 1', "}"]
+    assert first(None) == []

@@ -33,7 +33,8 @@ def test_document_names_foreign_files_and_leaves_out_what_only_the_page_has(desk
     keys = ["id", "attempt", "worker", "started_at", "command", "is_alive", "record", "lease", "percent", "progress"]
     keys.append("node")
     assert list(made["running"][0]) == keys
-    assert list(made["failures"][0]) == ["id", "ended_at", "error", "command", "cancelled", "record", "log", "text"]
+    keys = ["id", "ended_at", "error", "command", "cancelled", "record", "log", "text", "progress"]
+    assert list(made["failures"][0]) == keys
     assert made["foreign"] == {DLQ: ["a.txt", "b.txt", "dead (conflicted copy 2027-01-15).json"]}
     assert made["copies"] == {DLQ: ["dead (conflicted copy 2027-01-15).json"]}
 

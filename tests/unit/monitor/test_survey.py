@@ -16,6 +16,7 @@ from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.status import collect
 from queuectl.monitor.steps import drain
 from queuectl.monitor.survey import PAGE, Survey
+from queuectl.spool.desk import Given
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 from tests.helpers import NOON_AT, Desk, write_drop
@@ -221,3 +222,33 @@ def test_marks_change_with_every_move(desk: Desk) -> None:
         assert made.marks() == before
         act()
         assert made.marks() != before
+
+
+def test_rows_have_what_runs_gave_back(desk: Desk) -> None:
+    """The beginning of JSON or text, also of a run that failed, with how far it was; read once."""
+    results = {"json": b'{"rows": [1, 2], "name": "\xc3\xa4"}', "text": b"one\ntwo\n", "odd": b"\xff", "none": b""}
+    results["long"] = b"".join(b"line %d\n" % number for number in range(30))
+    results["huge"] = b"x" * (64 * 1024 + 1)
+    for job_id, data in results.items():
+        name = desk.enqueue(id=job_id, max_retries=0)
+        if data:
+            Path(desk.spool.result_path(job_id, 1)).write_bytes(data)
+        claimed = desk.start(name)
+        claimed.given = Given(len(data) or None, progress="42 %  page 3" if job_id == "text" else "")
+        desk.settlements.settle(claimed, FAILED if job_id == "text" else OK)
+    survey = Survey(desk.spool, is_full=True)
+    found = {each.id: each.result for each in take(survey).finishes}
+    long = (*(f"line {number}" for number in range(12)), "...")
+    assert found == {
+        "json": ("{", ' "rows": [', "  1,", "  2", " ],", ' "name": "ä"', "}"),
+        "text": ("one", "two"),
+        "odd": (),
+        "none": (),
+        "long": long,
+        "huge": (),
+    }
+    (row,) = take(survey).failures
+    assert (row.progress, row.result) == ("42 %  page 3", ("one", "two"))
+    Path(desk.spool.result_path("json", 1)).unlink()
+    assert {each.id: each.result for each in take(survey).finishes} == found
+    assert all(each.result == () for each in take(Survey(desk.spool, is_full=False)).finishes)
