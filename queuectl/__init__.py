@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UntrustedSpoolError,
         WaitTimeoutError,
     )
+    from queuectl.jobs.arguments import JobId
     from queuectl.monitor.results import Ending
     from queuectl.spool.lookup import Counts, Job
 
@@ -44,6 +45,7 @@ __all__ = [
     "InvalidJobError",
     "InvalidSettingsError",
     "Job",
+    "JobId",
     "NotASpoolError",
     "QueuectlError",
     "Spool",
@@ -56,7 +58,13 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Spool": "api", "Job": "spool.lookup", "Counts": "spool.lookup", "Ending": "monitor.results"}
+_HOMES = {
+    "Spool": "api",
+    "Job": "spool.lookup",
+    "JobId": "jobs.arguments",
+    "Counts": "spool.lookup",
+    "Ending": "monitor.results",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from queuectl.errors import WaitTimeoutError
 from queuectl.jobs import arguments
-from queuectl.jobs.arguments import JobKeys
+from queuectl.jobs.arguments import JobId, JobKeys
 from queuectl.jobs.enqueue import Producer
 from queuectl.model.settings import Settings
 from queuectl.spool import settings_file
@@ -107,7 +107,7 @@ class Spool:
         cwd: str | os.PathLike[str] | None = None,
         allow_missing: bool = False,
         **keys: Unpack[JobKeys],
-    ) -> str:
+    ) -> JobId:
         """Put one job into the spool and return its id. FORMAT.md, section 3, explains each key of a job.
 
         A string is a command for the shell. A list is a program and its arguments, and a single path is a program;
@@ -116,6 +116,9 @@ class Spool:
         is bytes or a text such as `100M`. `after` is the id of a job that must end first, or a list of ids, each also
         as `{"id": ID, "when": "ended"}`; with `allow_missing` such a job may arrive later. What you leave out comes
         from the settings.
+
+        If a job with the same `unique` key is there already, nothing is added: the id is that job's, and its attribute
+        `added` is False.
 
         Raises:
             InvalidJobError: a key is not allowed; names the key and the reason.
@@ -128,7 +131,8 @@ class Spool:
         given = {"command": command, "cwd": arguments.working_folder(cwd), **keys}
         document = {key: value for key, value in given.items() if value is not None}
         document.setdefault("command", command)  # None is refused by its type, not as a key that is missing
-        return self.enqueue_many([document], allow_missing=allow_missing)[0]
+        [job_id] = self.enqueue_many([document], allow_missing=allow_missing)
+        return job_id
 
     def enqueue_many(
         self,
@@ -136,7 +140,7 @@ class Spool:
         *,
         told: Callable[[str, int], None] = lambda _what, _number: None,
         allow_missing: bool = False,
-    ) -> list[str]:
+    ) -> list[JobId]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
         Values may have the types that `enqueue` takes, and a job may wait (`after`) for another one of the same call
@@ -159,7 +163,7 @@ class Spool:
         made: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda document: document,
         allow_missing: bool = False,
         name: str = "flow",
-    ) -> list[str]:
+    ) -> list[JobId]:
         """Put many jobs into the spool, as `enqueue_many`, but take only values that a job file may hold.
 
         `made` turns each item into the document of a job. If jobs name each other by `ref` or `*`, their ids begin
@@ -169,9 +173,10 @@ class Spool:
 
         listed = documents if isinstance(documents, list) else list(documents)
         with self._translated():
-            return submission.submit(
+            ids = submission.submit(
                 self._producer, listed, told=told, made=made, allow_missing=allow_missing, name=name
             )
+        return [each if isinstance(each, JobId) else JobId(each) for each in ids]
 
     # ---------------------------------------------------------------------------------------------------- wait
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from queuectl.jobs import submission
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.enqueue import Producer
 from queuectl.jobs.rescue import Orphans
@@ -269,7 +270,7 @@ class Desk:
         """Enqueue one job; returns the name of its file in pending/, which does not tell when it arrived."""
         prepared = self.producer.prepare({"command": "true", **(document or {}), **keys}, by="enqueue")
         prepared = prepared._replace(name=without_arrival(prepared.name))
-        self.producer.publish([prepared])
+        submission.put_in(self.producer, [prepared])
         return prepared.name
 
     def claim(self, name: str) -> Claimed | Declined:

@@ -324,6 +324,7 @@ OTHER_WORDS = frozenset(
         ("jobs.hold", "released"),
         ("model.notice", "warning"),
         ("model.spec", "done"),  # a condition
+        ("model.spec", "started"),  # until when a unique key is held
         ("monitor.facts", "blocked"),
         ("monitor.metrics", "blocked"),
         ("monitor.page_facts", "blocked"),

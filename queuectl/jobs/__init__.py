@@ -25,5 +25,6 @@ __all__ = [
     "splitter",
     "submission",
     "triage",
+    "uniques",
     "verdict",
 ]

@@ -17,9 +17,9 @@ from msgspec import structs
 from queuectl.errors import InvalidJobError
 from queuectl.flows import dependencies
 from queuectl.flows.admission import Admission, Refusal
-from queuectl.jobs import blocking, ending
+from queuectl.jobs import blocking, ending, unique_drops, uniques
 from queuectl.jobs.take import Taken, put_back
-from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later
+from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later, Skipped
 from queuectl.model import document, expiry, history, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, REQUEUED, RUNNING, STARTED, WARNING
 from queuectl.spool.layout import Located, name_for, record_name
@@ -61,7 +61,7 @@ class Adopter:
 
     def adopt(
         self, taken: Taken, accepted: document.Accepted, start: Start | None, held: contextlib.ExitStack
-    ) -> Claimed | Named | Dead | Later | Gated | Busy:
+    ) -> Claimed | Named | Dead | Skipped | Later | Gated | Busy:
         """Make a record of a drop in running/, and start it; without `start`, or if it is not due, put it back to wait.
 
         `held` keeps the stripe of the job's id, if it differs from the stripe of the file.
@@ -84,7 +84,35 @@ class Adopter:
         if wanted not in (None, final_id):
             text = f"the id {wanted!r} is in use, so this job continues as {final_id!r}"
             events.append(history.event(WARNING, now_at, text=text))
-        return self._adopt(taken, {**accepted.spec, "id": final_id}, events, start)
+        spec = {**accepted.spec, "id": final_id}
+        if "unique" in spec:
+            return self._adopt_unique(taken, accepted, spec, events, start)
+        return self._adopt(taken, spec, events, start)
+
+    def _adopt_unique(
+        self,
+        taken: Taken,
+        accepted: document.Accepted,
+        spec: dict[str, Any],
+        events: list[dict[str, Any]],
+        start: Start | None,
+    ) -> Claimed | Named | Dead | Skipped | Later | Gated | Busy:
+        """Judge a drop with a unique key, note it, and adopt it; or skip it. The order is that of `unique_enqueue`."""
+        session = self._session
+        with unique_drops.judged(session, spec, events, accepted) as judged:
+            if judged is None:
+                put_back(session, taken.here, taken.candidate.name)
+                return Busy()
+            if judged.is_skipped:
+                with ending.on_record():
+                    self._replace(taken.here, spec["id"], record.frame(judged.spec, judged.events))
+                    return Skipped(self._spool.move(taken.here, DONE, record_name(spec["id"])))
+            adopted = self._adopt(taken, judged.spec, judged.events, start)
+            if isinstance(adopted, Claimed):
+                unique_drops.started(session, adopted.record)
+        if judged.replaces:
+            uniques.replace(session, judged.replaces, by=spec["id"], patience_s=0.0)
+        return adopted
 
     def _final_id(self, taken: Taken, wanted: str | None, held: contextlib.ExitStack, *, keep: bool) -> str | None:
         """Return the id of a dropped job, with its stripe held; None if that stripe is busy.

@@ -1,4 +1,4 @@
-"""Convert the values that a Python program passes to the library into those of a job file.
+"""Convert the values that a Python program passes to the library into those of a job file, and ids into what it gets.
 
 A path may be any `os.PathLike`. An instant may be seconds since 1970 UTC or a `datetime` with a time zone. A value of
 the wrong type raises InvalidJobError in a job and TypeError elsewhere; the message names the expected type.
@@ -14,6 +14,25 @@ from typing import Any, TypedDict
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import names, times
+from queuectl.model.spec import OnDuplicate, Until
+
+
+class JobId(str):
+    """The id of a job, as `Spool.enqueue` returns it.
+
+    If a job with the same unique key is there already, nothing was added: `added` is False, the text is the id of that
+    job, and `reason` says what it does.
+    """
+
+    added: bool = True
+    reason: str = ""
+
+
+def present(job_id: str, reason: str) -> JobId:
+    """Return the id of a job that is there already."""
+    made = JobId(job_id)
+    made.added, made.reason = False, reason
+    return made
 
 
 class JobKeys(TypedDict, total=False):
@@ -34,6 +53,10 @@ class JobKeys(TypedDict, total=False):
     owner: str | None
     queue: str | None
     key: str | None
+    unique: str | bool | None
+    unique_until: Until | None
+    unique_for: float | str | None
+    on_duplicate: OnDuplicate | None
     retry_exit_codes: Sequence[int] | None
     output_max: int | str | None
     minimal_env: bool | None

@@ -106,7 +106,7 @@ class Publisher:
         while ready:
             some = ready if tries < _PUBLISH_TRIES else ready[:1]
             try:
-                self._producer.publish([each.made for each in some])
+                published = self._publish([each.made for each in some])
             except DuplicateJobError:
                 # Another process just took one of the ids, so all were withdrawn, except those that already run.
                 tries += 1
@@ -118,11 +118,22 @@ class Publisher:
                 ready = [each for each in ready if each.item.place not in there]
                 continue
             work.made += len(some)
-            for each in some:
-                work.names.append(each.made.name)
+            for each, name in zip(some, published, strict=True):
+                if not name:
+                    continue
+                work.names.append(name)
                 if each.made.job_id != work.own_id(each.item):
-                    self._roster.add(each.made.name)
+                    self._roster.add(name)
             ready = ready[len(some) :]
+
+    def _publish(self, some: list[Prepared]) -> list[str]:
+        """Publish some jobs; return their names in pending/, "" for one that is skipped, whose record is in done/."""
+        if self._producer.has_unique:
+            from queuectl.jobs import unique_enqueue  # few files have any
+
+            return [made.name for made in unique_enqueue.publish(self._producer, some, keeps_skipped=True)]
+        self._producer.publish(some)
+        return [each.name for each in some]
 
     def _settle_found(self, work: Work, some: list[_Ready], *, as_listed: bool = False) -> set[int]:
         """Count jobs that are there as made, refuse those whose id another job has; return the places of both."""

@@ -26,7 +26,7 @@ from msgspec import structs
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
-from queuectl.jobs import blocking, ending, error_text, reject
+from queuectl.jobs import blocking, ending, error_text, reject, uniques
 from queuectl.jobs.adopt import Adopter, Named, Start
 from queuectl.jobs.judge import Candidate, Content, Drop, Judge, Judged, Whole, candidate_of
 from queuectl.jobs.settle import Settlements
@@ -58,6 +58,7 @@ from queuectl.model.lifecycle import (
     WARNING,
     Outcome,
 )
+from queuectl.model.spec import UNTIL_ENDED
 from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
@@ -189,7 +190,7 @@ class Claims:
             refused = document.Refused(str(error), error.hint)
             return reject.refuse(self._session, taken.here, taken.candidate.name, refused)
 
-    def _start_named(self, named: Named, lease: str) -> Claimed | Alive | Dead | Skipped | Later | Gated:
+    def _start_named(self, named: Named, lease: str) -> Claimed | Alive | Busy | Dead | Skipped | Later | Gated:
         where, item, data = named
         candidate = Candidate(where.name, names.NameParts(item.id, None, item.priority), item.id)
         try:
@@ -210,7 +211,9 @@ class Claims:
             return False
         return item.standing().ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
-    def _start(self, taken: Taken, item: record.Record, lease: str) -> Claimed | Alive | Dead | Skipped | Later | Gated:
+    def _start(
+        self, taken: Taken, item: record.Record, lease: str
+    ) -> Claimed | Alive | Busy | Dead | Skipped | Later | Gated:
         """Append `started` to a record, unless the job must wait."""
         here, data, parts = taken.here, taken.data, taken.candidate.parts
         now_at = self._clock.now()
@@ -228,6 +231,19 @@ class Claims:
             standing = structs.replace(standing, failures=0, due_at=None)
         elif item.extras is not PLAIN and (why := expiry.why_expired(item, now_at)):
             return self._expire(taken, item, why)
+        if item.extras is not PLAIN and item.extras.unique and self._is_asked(item, standing, is_requeued):
+            left = uniques.ask(
+                self._session,
+                here,
+                taken.candidate.name,
+                data,
+                item,
+                events,
+                is_requeued=is_requeued,
+                fd=taken.fd,
+            )
+            if left is not None:
+                return left
         has_parents = item.extras is not PLAIN and item.blocked is not None
         if has_parents and (declined := blocking.ask(self._session, here, data, item, events, fd=taken.fd)) is not None:
             return declined
@@ -261,6 +277,11 @@ class Claims:
             error_text.forget(self._spool, here.name)
         on_disk = tail.on(data)
         return Claimed(item, on_disk, attempt, standing.failures, lease, name=here.name, gate=admitted)
+
+    @staticmethod
+    def _is_asked(item: record.Record, standing: history.Standing, is_requeued: bool) -> bool:
+        """Return whether a unique job asks the note of its key: not once it has given the key up at its first start."""
+        return is_requeued or not standing.starts or item.extras.unique_until == UNTIL_ENDED
 
     def _wait(self, taken: Taken, item: record.Record, standing: history.Standing, *, has_parents: bool) -> str:
         """Put a job that must wait back under its full name; return the name. Its parents, if any, are met."""

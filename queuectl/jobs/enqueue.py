@@ -31,12 +31,29 @@ from queuectl.system import disk, files
 CHUNK = 1000
 
 
+Published = list[tuple[str, files.FileSig | None]]
+"""The path and the signature of each file that was published."""
+
+
+class Draft(NamedTuple):
+    """What a unique job is made of: whether it may be published, and when it is due, is known only then."""
+
+    spec: dict[str, Any]
+    events: list[dict[str, Any]]
+    due_at: float | None
+    delay_s: float | None
+    instant_at: float
+    has_own_id: bool
+
+
 class Prepared(NamedTuple):
     """A job ready to be published: its record's bytes and the name for pending/."""
 
     job_id: str
     data: bytes
     name: str
+    draft: Draft | None = None
+    """Only of a job with a unique key."""
 
 
 class Producer:
@@ -48,6 +65,8 @@ class Producer:
         self._last_us = 0
         self._asked: dict[str, None] = {}
         """The parents of the jobs that were prepared."""
+        self.has_unique = False
+        """A job with a unique key was prepared: `unique_enqueue.publish` publishes such jobs."""
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
         """Check a document and build its record in memory. Generate an id if the document has none.
@@ -60,23 +79,36 @@ class Producer:
         instant_at = self._next_instant(now_at)
         job_id = taken.spec.get("id") or names.generate_id(instant_at, self._rng)
         events = first_events(taken, by=by, now_at=now_at, **facts)
-        parent = ""
-        if "after" in taken.spec:
+        spec = {"id": job_id, **taken.spec}
+        if by == "enqueue" and "after" in spec:
             from queuectl.jobs import asked_parents
 
-            if by == "enqueue":
-                self._asked.update(dict.fromkeys(asked_parents.ids_in(taken.spec["after"])))
-            parent = asked_parents.place(self.session, {"id": job_id, **taken.spec}, events, now_at)
-        data = record.frame({"id": job_id, **taken.spec}, events)
+            self._asked.update(dict.fromkeys(asked_parents.ids_in(spec["after"])))
+        if "unique" in spec:
+            self.has_unique = True
+            draft = Draft(spec, events, taken.due_at, taken.delay_s, instant_at, "id" in taken.spec)
+            return self.frame(spec, list(events), taken.due_at, instant_at)._replace(draft=draft)
+        return self.frame(spec, events, taken.due_at, instant_at)
+
+    def frame(
+        self, spec: dict[str, Any], events: list[dict[str, Any]], due_at: float | None, instant_at: float
+    ) -> Prepared:
+        """Build the record of a job that was checked. Raises InvalidJobError if it is too large."""
+        job_id = spec["id"]
+        parent = ""
+        if "after" in spec:
+            from queuectl.jobs import asked_parents
+
+            parent = asked_parents.place(self.session, spec, events, self._clock.now())
+        data = record.frame(spec, events)
         if len(data) > JOB_MAX_BYTES:
             raise InvalidJobError(
                 f"the job is larger than {JOB_MAX_BYTES} bytes", hint="put the data in a file and pass its path"
             )
         if parent:
             return Prepared(job_id, data, names.blocked_name(job_id, parent))
-        due_at = taken.due_at
-        priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
-        place = extras.place_of(taken.spec.get("queue", ""), taken.spec.get("key", ""), taken.spec.get("resources", {}))
+        priority, owner = int(spec.get("priority", 0)), spec.get("owner", "")
+        place = extras.place_of(spec.get("queue", ""), spec.get("key", ""), spec.get("resources", {}))
         arrived = names.stamp(instant_at)
         return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner, arrived, place))
 
@@ -116,7 +148,7 @@ class Producer:
                     hint=error.hint,
                     mistakes=error.mistakes,
                 ) from error
-            if document.get("id") is not None:
+            if document.get("id") is not None and prepared[-1].draft is None:
                 wanted.append(prepared[-1].job_id)
         return prepared, wanted
 
@@ -154,7 +186,12 @@ class Producer:
                 raise InvalidJobError(f"the id {job_id!r} is given twice", key="id")
             seen.add(job_id.lower())
 
-    def publish(self, prepared: list[Prepared], *, on_progress: Callable[[int], None] = lambda _: None) -> list[str]:
+    def publish(
+        self,
+        prepared: list[Prepared],
+        *,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> list[str]:
         """Put jobs into pending/ and return their ids once they are on disk. On an error, withdraw as many as possible.
 
         `on_progress` is called with the number of jobs on disk, as long as some are missing.
@@ -165,24 +202,30 @@ class Producer:
                 disk refused to delete.
         """
         sync = self.session.syncs_accepted
-        published: list[tuple[str, files.FileSig | None]] = []
+        published: Published = []
         try:
             for start in range(0, len(prepared), CHUNK):
                 if start:
                     on_progress(start)
-                self._publish_chunk(prepared[start : start + CHUNK], published, sync=sync)
+                self.publish_chunk(prepared[start : start + CHUNK], published, sync=sync)
         except BaseException:
-            # A caller that gets an error enqueues the jobs again, so any that remained here would run twice.
-            for path, sig in published:
-                with contextlib.suppress(OSError):
-                    if files.sig_of(path) == sig:
-                        disk.unlink(path)
+            self.withdraw(published)
             raise
         return [item.job_id for item in prepared]
 
-    def _publish_chunk(
-        self, chunk: list[Prepared], published: list[tuple[str, files.FileSig | None]], *, sync: bool
-    ) -> None:
+    @staticmethod
+    def withdraw(published: Published) -> None:
+        """Delete jobs that were just published, but for those that a worker has claimed.
+
+        A caller that gets an error enqueues the jobs again, so any that remained would run twice.
+        """
+        for path, sig in published:
+            with contextlib.suppress(OSError):
+                if files.sig_of(path) == sig:
+                    disk.unlink(path)
+
+    def publish_chunk(self, chunk: list[Prepared], published: Published, *, sync: bool) -> None:
+        """Put some jobs into pending/, and note each in `published`. Raises as `publish`."""
         alone = len(chunk) == 1
         written: list[str] = []
         try:

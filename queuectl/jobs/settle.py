@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from queuectl.jobs import budget
+from queuectl.jobs import budget, uniques
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import history, lifecycle, names, record, times
+from queuectl.model.extras import PLAIN
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
@@ -86,6 +87,8 @@ class Settlements:
             claimed.moved = self.move(here, claimed.record, claimed.recorded)
         if claimed.gate is not None:
             claimed.gate.leave()
+        if claimed.record.extras is not PLAIN and claimed.record.extras.unique:
+            uniques.settled(self._session, claimed.record, claimed.moved.to, claimed.moved.name)
         if self._sync_all:
             disk.sync_folder(self._spool.folder(claimed.moved.to))
         return claimed.moved

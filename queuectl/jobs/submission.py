@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from queuectl.jobs.enqueue import Producer
+from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.spool import trust
 
 Document = Mapping[str, Any]
@@ -43,7 +43,8 @@ def submit(
             trust.check(producer.session.spool)
             if not allow_missing:
                 producer.refuse_missing(prepared)
-            producer.publish(prepared, on_progress=lambda number: told("put in", number))
+            # A job that is skipped is on record, because others wait for it.
+            put_in(producer, prepared, on_progress=lambda number: told("put in", number), keeps_skipped=True)
             return ids
     prepared, wanted = producer.prepare_all(documents, made=made, on_progress=lambda number: told("checked", number))
     trust.check(producer.session.spool)  # P10: others who can write to the spool could change the job
@@ -51,4 +52,23 @@ def submit(
         producer.refuse_missing(prepared)
     if wanted:
         producer.refuse_duplicates(wanted)
-    return producer.publish(prepared, on_progress=lambda number: told("put in", number))
+    return put_in(producer, prepared, on_progress=lambda number: told("put in", number))
+
+
+def put_in(
+    producer: Producer,
+    prepared: list[Prepared],
+    *,
+    on_progress: Callable[[int], None] = lambda _: None,
+    keeps_skipped: bool = False,
+) -> list[str]:
+    """Publish jobs that were checked, as `Producer.publish`; judge those with a unique key (`unique_enqueue.publish`).
+
+    Raises as `Producer.publish`; SpoolUnavailableError if the lock of a key stays busy.
+    """
+    if not producer.has_unique:
+        return producer.publish(prepared, on_progress=on_progress)
+    from queuectl.jobs import unique_enqueue
+
+    made = unique_enqueue.publish(producer, prepared, on_progress=on_progress, keeps_skipped=keeps_skipped)
+    return [each.job_id for each in made]

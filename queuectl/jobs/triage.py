@@ -25,6 +25,7 @@ from queuectl.jobs.verdict import (
     Open,
     Rejected,
     Repaired,
+    Skipped,
     Stuck,
     Unreadable,
 )
@@ -37,7 +38,9 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files, sharing
 
-Adopted = Busy | Arriving | Unreadable | Foreign | Gone | Dead | Later | Rejected
+# Jobs with one of these keys are taken in before their turn.
+_TAKEN_IN = frozenset({"expires_after", "after", "unique"})
+Adopted = Busy | Arriving | Unreadable | Foreign | Gone | Dead | Skipped | Later | Rejected
 """The results of adopting a drop before its turn."""
 Verdict = Adopted | Open | Many
 """The results of judging a drop before its turn."""
@@ -64,9 +67,9 @@ class Triage:
     def judge(self, name: str) -> Verdict | None:
         """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
 
-        A drop with a delay is adopted, because its wait begins now, and so is a drop that expires, or has parents.
-        Return `Later` with the new name; for a file that cannot be claimed, the result of `claim`, but `Many` for a
-        file that it would split; or None if the file keeps its name.
+        A drop with a delay is adopted, because its wait begins now, and so is a drop that expires, has parents, or is
+        unique. Return `Later` with the new name; for a file that cannot be claimed, the result of `claim`, but `Many`
+        for a file that it would split; or None if the file keeps its name.
 
         Raises:
             OSError: the same as `claim`.
@@ -156,7 +159,9 @@ class Triage:
                 put_back(self._session, here, candidate.name)
             raise
 
-    def _adopt(self, taken: Taken, accepted: document.Accepted) -> Busy | Arriving | Gone | Dead | Later | Rejected:
+    def _adopt(
+        self, taken: Taken, accepted: document.Accepted
+    ) -> Busy | Arriving | Gone | Dead | Skipped | Later | Rejected:
         try:
             with contextlib.ExitStack() as held:
                 adopted = self._adopter.adopt(taken, accepted, None, held)
@@ -165,7 +170,7 @@ class Triage:
             return reject.refuse(self._session, taken.here, taken.candidate.name, refused)
         finally:
             taken.close()
-        assert isinstance(adopted, Dead | Later | Busy), "nothing is started without a lease"
+        assert isinstance(adopted, Dead | Skipped | Later | Busy), "nothing is started without a lease"
         return adopted
 
     # -------------------------------------------------------------------------------------------- no job so far
@@ -201,9 +206,9 @@ class Triage:
 
 
 def _counts_from_now(accepted: document.Accepted, now_at: float) -> bool:
-    """Whether a drop has a time that counts from when it is taken in, has expired, or has parents."""
+    """Whether a drop has a time that counts from when it is taken in, has expired, has parents, or is unique."""
     if accepted.history:
         return False
     limit = accepted.spec.get("expires_at")
     is_expired = limit is not None and times.from_text(limit) < now_at
-    return accepted.due_at is not None or is_expired or not {"expires_after", "after"}.isdisjoint(accepted.spec)
+    return accepted.due_at is not None or is_expired or not _TAKEN_IN.isdisjoint(accepted.spec)

@@ -197,7 +197,10 @@ class Dead(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """The job is in done/ as `name` without a run: it was to run if a parent is dead, and the parent succeeded."""
+    """The job is in done/ as `name` without a run: there is nothing to do.
+
+    It was to run if a parent is dead, and the parent succeeded; or another job has its unique key.
+    """
 
     name: str
 

@@ -42,5 +42,6 @@ __all__ = [
     "spec",
     "text",
     "times",
+    "uniqueness",
     "unknown_keys",
 ]

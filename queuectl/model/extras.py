@@ -16,7 +16,18 @@ from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import names, times
-from queuectl.model.spec import PARENTS_EXPECTED, SECONDS, Duration, ParentValue, PlainSpec, Recorded, duration_s, tidy
+from queuectl.model.spec import (
+    PARENTS_EXPECTED,
+    SECONDS,
+    Duration,
+    OnDuplicate,
+    ParentValue,
+    PlainSpec,
+    Recorded,
+    Until,
+    duration_s,
+    tidy,
+)
 
 DEFAULT_QUEUE = "default"
 """The queue of a job without the key `queue`."""
@@ -40,6 +51,35 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
             description="Of the jobs in a queue that have the same key, at most per_key (default: 1) run at once.",
             examples=["customer-4711"],
             extra={"takes": f"a text of 1 to {KEY_MAX_CHARS} characters"},
+        ),
+    ] = None
+    unique: Annotated[
+        bool | str | None,
+        Meta(
+            description="Unique key: at most one job with it waits. true: a key made of what the job runs.",
+            examples=["rebuild", True],
+            extra={"takes": f"a text of 1 to {KEY_MAX_CHARS} characters, or true"},
+        ),
+    ] = None
+    unique_until: Annotated[
+        Until | None,
+        Meta(
+            description="Whether the job holds its unique key until it has started or until it has ended.",
+            extra={"takes": "started or ended"},
+        ),
+    ] = None
+    unique_for: Annotated[
+        Duration | None,
+        Meta(
+            description="Hold the unique key at least this long from when the job was accepted: seconds or 10m, 1d.",
+            extra=SECONDS,
+        ),
+    ] = None
+    on_duplicate: Annotated[
+        OnDuplicate | None,
+        Meta(
+            description="If a job with the unique key waits: skip this job, or replace the one that waits.",
+            extra={"takes": "skip or replace"},
         ),
     ] = None
     stdin: Annotated[
@@ -114,6 +154,11 @@ class Extras(msgspec.Struct, frozen=True):
     """The queue; "": the default queue."""
     key: Annotated[str, Meta(max_length=KEY_MAX_CHARS)] = ""
     """At most `per_key` jobs of the queue with this key run at once; "": no key."""
+    unique: Annotated[str, Meta(max_length=KEY_MAX_CHARS)] = ""
+    """At most one job with this key waits; "": no unique key."""
+    unique_until: Until = "ended"
+    unique_for: Annotated[float, Meta(gt=0, le=times.LONGEST_S)] | None = None
+    on_duplicate: OnDuplicate = "skip"
     stdin: str | None = None
     stdin_file: str = ""
     snooze_exit_codes: tuple[int, ...] | None = None
@@ -130,8 +175,11 @@ class Extras(msgspec.Struct, frozen=True):
 PLAIN = Extras()
 """The keys of a record in format 1."""
 KEYS = frozenset(Extras.__struct_fields__)
-EXPIRY_KEYS = frozenset({"expires_at", "expires_after"})
 """The names of the keys of format 2."""
+UNIQUE_TERMS = frozenset({"unique_until", "unique_for", "on_duplicate"})
+"""The keys that a job may have only beside `unique`."""
+_NO_TERMS = (PLAIN.unique_until, PLAIN.unique_for, PLAIN.on_duplicate)
+EXPIRY_KEYS = frozenset({"expires_at", "expires_after"})
 
 
 def normalise(keys: JobSpec) -> dict[str, Any]:
@@ -161,6 +209,8 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
         from queuectl.model import needs  # few jobs have any
 
         out["resources"] = needs.parse(keys.resources)
+    if keys.unique is not None or keys.unique_until or keys.unique_for is not None or keys.on_duplicate:
+        out |= _unique(keys)
     return {**out, **_given(keys), **_later(keys), **_expiry(keys)}
 
 
@@ -175,7 +225,37 @@ def place_of(queue: str, key: str, resources: dict[str, float]) -> tuple[str, st
 
 def is_sound(found: Extras) -> bool:
     """Return whether the keys of a record have values that only `normalise` can have written, beyond their types."""
+    if not found.unique and (found.unique_until, found.unique_for, found.on_duplicate) != _NO_TERMS:
+        return False
     return not found.expires_at or (found.expires_after is None and times.instant(found.expires_at) is not None)
+
+
+def _unique(keys: JobSpec) -> dict[str, Any]:
+    """Check the keys of a unique job, as `normalise` does."""
+    from queuectl.model import uniqueness  # few jobs have any
+
+    made: dict[str, Any] = {}
+    for_s = duration_s("unique_for", keys.unique_for)
+    if for_s == 0:
+        raise InvalidJobError("unique_for: zero holds no key; remove it", key="unique_for")
+    given = {"unique_until": keys.unique_until, "unique_for": for_s, "on_duplicate": keys.on_duplicate}
+    for key, value in given.items():
+        if value is None:
+            continue
+        if keys.unique is None:
+            raise InvalidJobError(f"{key}: is only for a job with unique", key=key, hint='add "unique": "KEY"')
+        made[key] = tidy(value) if isinstance(value, float) else value
+    if keys.unique is None:
+        return made
+    if keys.unique is False or keys.unique == "":
+        hint = "remove it, or write a key or true"
+        raise InvalidJobError(f"unique: {keys.unique!r} is not a key", key="unique", hint=hint)
+    if keys.unique is True:
+        same = uniqueness.same(msgspec.structs.asdict(keys))
+        return {"unique": same, **made}
+    if len(keys.unique) > KEY_MAX_CHARS:
+        raise InvalidJobError(f"unique: is longer than {KEY_MAX_CHARS} characters", key="unique")
+    return {"unique": keys.unique, **made}
 
 
 def _given(keys: JobSpec) -> dict[str, Any]:

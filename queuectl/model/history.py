@@ -46,6 +46,8 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     snoozing_since_at: str = ""
     after: str = ""
     met: _Count = 0
+    duplicate_of: str = ""
+    replaced_by: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -90,10 +90,17 @@ def _all_mistakes(
         return None
 
     given = {key: document[key] for key in KNOWN_KEYS if key in document}
-    wrong = {key: error for key, value in given.items() if (error := alone({key: value})) is not None}
+    # A key that is allowed only beside another one is not alone.
+    beside = {"unique": "x"} if "unique" in given else {}
+    wrong = {
+        key: error
+        for key, value in given.items()
+        if (error := alone({**(beside if key in extras.UNIQUE_TERMS else {}), key: value})) is not None
+    }
     found = list(wrong.values()) if "command" in document else [first, *wrong.values()]
     # Valid keys may exclude each other.
-    together = alone({key: value for key, value in given.items() if key not in wrong})
+    right = {key: value for key, value in given.items() if key not in wrong}
+    together = alone({**beside, **right})
     found += [] if together is None else [together]
     if len(found) < 2:
         return found[0] if found else first

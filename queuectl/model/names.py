@@ -348,8 +348,11 @@ def why_bad_queue(queue: str) -> str:
 
 def key_flag(key: str) -> str:
     """Return a key as names and boards have it: the key itself, or for other keys its beginning and a hash."""
-    if not key or _PLAIN_KEY.fullmatch(key):
-        return key
+    return key if not key or _PLAIN_KEY.fullmatch(key) else hashed_flag(key)
+
+
+def hashed_flag(key: str) -> str:
+    """Return the beginning of a key and a hash, in the form of a flag."""
     import base64  # few keys need this
     import hashlib
 

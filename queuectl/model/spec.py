@@ -23,6 +23,11 @@ Duration = float | str
 SECONDS = {"takes": "seconds or a text such as 30s, 5m, 2h, 1d"}
 
 
+Until = Literal["started", "ended"]
+"""Until when a job holds its unique key (`unique_until`)."""
+UNTIL_STARTED, UNTIL_ENDED = "started", "ended"
+OnDuplicate = Literal["skip", "replace"]
+REPLACE = "replace"
 ParentValue = str | int | list[str | int]
 PARENTS_EXPECTED = 'an id, {"id": "ID", "when": "done"}, or a list of these'
 

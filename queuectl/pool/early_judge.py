@@ -27,6 +27,7 @@ from queuectl.jobs.verdict import (
     Many,
     Open,
     Rejected,
+    Skipped,
     Stuck,
     Unreadable,
 )
@@ -120,7 +121,7 @@ class EarlyJudge:
             case Many():
                 self._queue.pull(name)
                 self._queue.put_ahead(name)
-            case Arriving() | Unreadable() | Stuck() | Foreign() | Gone() | Dead() | Later() | Rejected():
+            case Arriving() | Unreadable() | Stuck() | Foreign() | Gone() | Dead() | Skipped() | Later() | Rejected():
                 self._queue.pull(name)
                 self._passed(name, verdict)
             case _:

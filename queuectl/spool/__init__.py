@@ -13,6 +13,7 @@ __all__ = [
     "folder",
     "full_names",
     "groups",
+    "key_notes",
     "layout",
     "lease",
     "listing",

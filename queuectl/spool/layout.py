@@ -13,6 +13,7 @@
                                    (the time of a pool's last look), counts (jobs of the last hour and day);
                                    with a cluster also engine/ (how long runs elsewhere may go on);
                                    with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock);
+                                   with unique jobs also unique/ (KEY, the newest job of a key, and NN.lock);
                                    with dead parents also victims/ (PARENT/CHILD, who is dead because of whom);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
@@ -91,6 +92,7 @@ class Layout:
         self.split_dir = os.path.join(self.machinery, "splits")
         self.cancel_dir = os.path.join(self.machinery, "cancels")
         self.gate_dir = os.path.join(self.machinery, "gates")
+        self.unique_dir = os.path.join(self.machinery, "unique")
         self.victims_dir = os.path.join(self.machinery, "victims")
         self.inbox_dir = os.path.join(self.machinery, "inboxes")
         self.handover_dir = os.path.join(self.machinery, "handover")
@@ -197,6 +199,14 @@ class Layout:
     def gate_lock_path(self, queue: str) -> str:
         """Return the lock file of a queue's gate."""
         return os.path.join(self.gate_dir, f"{queue}.lock")
+
+    def unique_path(self, name: str) -> str:
+        """Return the note of a unique key, by its name."""
+        return os.path.join(self.unique_dir, name)
+
+    def unique_lock_path(self, number: int) -> str:
+        """Return a lock file of unique keys."""
+        return os.path.join(self.unique_dir, f"{number:02d}.lock")
 
     def victims_of(self, parent: str) -> str:
         """Return the folder with the names of the jobs that are dead because of a parent."""

@@ -1,0 +1,199 @@
+"""Skip the jobs of a unique key that must not run: duplicates, and jobs that were replaced (promise P15).
+
+A claim asks the key note once more, so whatever was cut short between a note and a move is put right there. Each end is
+an event and then a move, made in running/ under the stripe of the id; see FORMAT.md, section 4, "Unique jobs".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from queuectl.errors import DamagedRecordError
+from queuectl.jobs import ending
+from queuectl.jobs.take import put_back
+from queuectl.jobs.verdict import Busy, Skipped
+from queuectl.model import history, lifecycle, names, record, uniqueness
+from queuectl.model.lifecycle import DONE, PENDING, RUNNING, SKIPPED, STARTED
+from queuectl.model.record import Record
+from queuectl.model.spec import REPLACE, UNTIL_STARTED
+from queuectl.model.uniqueness import Accepted, Duplicate, Note, Terms
+from queuectl.spool import key_notes
+from queuectl.spool.layout import Located, name_for, record_name
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
+from queuectl.system import disk
+
+# How long a producer waits for the stripe of a job that it has replaced. The claim of that job does the same.
+REPLACE_PATIENCE_S = 0.5
+_POLL_S = 0.002
+
+
+def terms_of(item: Record) -> Terms:
+    """Return what a job says about its unique key."""
+    found = item.extras
+    return Terms(found.unique, found.unique_until, found.unique_for or 0.0, found.on_duplicate == REPLACE)
+
+
+def skipped(now_at: float, reason: str, *, duplicate_of: str = "", replaced_by: str = "") -> dict[str, Any]:
+    """Return the event of a unique job that does not run."""
+    lifecycle.check_move(PENDING, SKIPPED, DONE)
+    return history.event(SKIPPED, now_at, duplicate_of=duplicate_of, replaced_by=replaced_by, reason=reason, to=DONE)
+
+
+def replaced(now_at: float, by: str) -> dict[str, Any]:
+    """Return the event of a job whose place another one took."""
+    return skipped(now_at, f"{by} has the same unique key and took its place", replaced_by=by)
+
+
+def judge(session: Session, terms: Terms, job_id: str) -> Accepted | Duplicate:
+    """Say what becomes of a newcomer. The caller holds the lock of its key.
+
+    Raises:
+        OSError: the folders cannot be looked at.
+    """
+    spool = session.spool
+    note = key_notes.read(spool, terms.key)
+    if note is not None and note.id == job_id:
+        note = None  # an earlier try noted this very job
+    place = key_notes.place_of(spool, note)
+    verdict = uniqueness.judge(note, place, terms, session.clock.now())
+    if isinstance(verdict, Accepted) and verdict.replaces and verdict.behind:
+        first = key_notes.place_of(spool, Note(verdict.behind))
+        if not (first.waits or first.runs):
+            return verdict._replace(behind="")
+    return verdict
+
+
+def ask(
+    session: Session,
+    here: Located,
+    name: str,
+    data: bytes,
+    item: Record,
+    events: list[dict[str, Any]],
+    *,
+    is_requeued: bool,
+    fd: int = -1,
+) -> Skipped | Busy | None:
+    """Move a claimed job if its unique key does not let it start, else return None; the note names it then.
+
+    `name` is its name in pending/, and `events` precede the event of this move.
+
+    Raises:
+        OSError: a problem of the machine, or of this file.
+    """
+    spool, terms = session.spool, terms_of(item)
+    with key_notes.locked(spool, terms.key, patience_s=key_notes.GLANCE_S) as is_locked:
+        if not is_locked:
+            put_back(session, here, name)
+            return Busy()
+        note = key_notes.read(spool, terms.key)
+        is_mine = note is None or note.id == item.id
+        if note is None or is_mine or not _holds(session, note):
+            _take_key(session, terms, item.id, note if is_mine else None, is_new=note is None or not is_mine)
+            return None
+        other = note.id
+    now_at = session.clock.now()
+    if is_requeued:
+        end = skipped(now_at, f"{other} has the same unique key", duplicate_of=other)
+    else:
+        end = replaced(now_at, other)
+    with ending.on_record():
+        return _end(session, here, data, item, [*events, end], fd)
+
+
+def _holds(session: Session, note: Note) -> bool:
+    """Return whether the job of a note waits or runs."""
+    place = key_notes.place_of(session.spool, note)
+    return place.waits or place.runs
+
+
+def _take_key(session: Session, terms: Terms, job_id: str, note: Note | None, *, is_new: bool) -> None:
+    """Let the note name a job that starts; or, if it holds the key only until then, nobody."""
+    if note is None:
+        note = uniqueness.note_of(job_id, "", terms, Accepted(), session.clock.now())
+    if terms.until == UNTIL_STARTED:
+        give_up(session, terms, note)
+    elif is_new:
+        key_notes.write(session.spool, terms.key, note, sync=False)
+
+
+def give_up(session: Session, terms: Terms, note: Note) -> None:
+    """Delete the note of a job that does not hold its key any more, or keep it for `unique_for`. Raises OSError."""
+    if uniqueness.is_held_for(note, session.clock.now()):
+        if note.until != uniqueness.OVER:
+            key_notes.write(session.spool, terms.key, uniqueness.over(note), sync=False)
+    else:
+        key_notes.forget(session.spool, terms.key)
+
+
+def replace(session: Session, job_id: str, *, by: str, patience_s: float) -> bool:
+    """Skip a waiting job that was replaced; return False if that is left to its claim.
+
+    Raises:
+        OSError: a problem of the machine. The job is in pending/ or in running/, from where rescue moves it.
+    """
+    spool = session.spool
+    stripes = Stripes(spool)
+    try:
+        stripe, until_s = stripes.of(job_id), time.monotonic() + patience_s
+        while not stripe.try_acquire():
+            if time.monotonic() >= until_s:
+                return False
+            time.sleep(_POLL_S)
+        found = spool.find(job_id)
+        if found is None or found.state != PENDING:
+            return False
+        here = Located(RUNNING, record_name(job_id), spool.path(RUNNING, record_name(job_id)))
+        try:
+            disk.move(found.path, here.path)
+        except (FileNotFoundError, FileExistsError):
+            return False
+        return _skip_replaced(session, here, found.name, by)
+    finally:
+        stripes.close()
+
+
+def _skip_replaced(session: Session, here: Located, name: str, by: str) -> bool:
+    try:
+        stored = session.spool.read(RUNNING, here.name)
+    except (DamagedRecordError, OSError):
+        put_back(session, here, name)  # its claim finds out what it is
+        return False
+    item, last = stored.record, stored.record.standing().last
+    # A run that was dragged out of running/ may be alive, and an ended job is to run again: their claims decide.
+    if not item.extras.unique or (last is not None and (last.event == STARTED or last.to == DONE)):
+        put_back(session, here, name)
+        return False
+    with contextlib.suppress(BlockingIOError):
+        _end(session, here, stored.data, item, [replaced(session.clock.now(), by)], -1)
+        return True
+    put_back(session, here, name)
+    return False
+
+
+def _end(session: Session, here: Located, data: bytes, item: Record, events: list[dict[str, Any]], fd: int) -> Skipped:
+    tail = record.append(len(data), events, empty=not item.history)
+    disk.append(here.path, tail, sync=session.syncs_all, fd=fd)
+    return Skipped(session.spool.move(here, DONE, record_name(item.id)))
+
+
+def name_in(session: Session, spec: dict[str, Any], events: list[dict[str, Any]]) -> str:
+    """Return the name in pending/ of a job that is taken in."""
+    item = record.decode(record.frame(spec, events))
+    return name_for(item, item.standing(), session.clock.now())
+
+
+def settled(session: Session, item: Record, to: str, name: str) -> None:
+    """Put the note of a job right that has moved on: its new name, or nothing. A lock that is busy is left alone."""
+    spool, terms = session.spool, terms_of(item)
+    with key_notes.locked(spool, terms.key, patience_s=key_notes.GLANCE_S) as is_locked:
+        note = key_notes.read(spool, terms.key) if is_locked else None
+        if note is None or note.id != item.id:
+            return
+        if to != PENDING:
+            give_up(session, terms, note)
+        elif note.name != name and name != names.held_name(note.name):
+            key_notes.write(spool, terms.key, uniqueness.renamed(note, name), sync=False)
