@@ -23,6 +23,8 @@ _PLAIN = (
     "output_max",
     "give_up_after",
     "snooze_max",
+    "unique_until",
+    "unique_for",
 )
 # Options with other names than their keys.
 _OPTIONS = {
@@ -34,7 +36,11 @@ _OPTIONS = {
     "snooze_exit_codes": "--snooze-on",
     "tags": "--tag",
     "resources": "--resource",
+    "on_duplicate": "--replace",
 }
+_UNIQUE = "--unique"
+SAME = "\0"
+"""What stands for the key of `--unique` without one: no word of a command line can hold it."""
 
 
 class Overrides(NamedTuple):
@@ -70,6 +76,20 @@ class Overrides(NamedTuple):
     after: list[str]
     after_end: list[str]
     after_dead: list[str]
+    unique: str | None
+    unique_until: str | None
+    unique_for: str | None
+    replace: bool
+
+
+def with_unique_key(words: list[str]) -> list[str]:
+    """Return words of a command line in which each `--unique` has a key: the next word, or SAME."""
+    made: list[str] = []
+    for number, word in enumerate(words):
+        made.append(word)
+        if word == _UNIQUE and (number + 1 == len(words) or words[number + 1][:1] in ("-", "{", "[")):
+            made.append(SAME)
+    return made
 
 
 def typed_keys(given: Overrides) -> dict[str, Any]:
@@ -107,6 +127,10 @@ def typed_keys(given: Overrides) -> dict[str, Any]:
         made["tags"] = given.tag
     if given.stdin:
         made["stdin"] = sources.stdin_text()
+    if given.unique is not None:
+        made["unique"] = True if given.unique == SAME else given.unique
+    if given.replace:
+        made["on_duplicate"] = "replace"
     if given.stdin_file is not None:
         made["stdin_file"] = os.path.abspath(given.stdin_file)
         if not os.path.isfile(made["stdin_file"]):
@@ -116,10 +140,12 @@ def typed_keys(given: Overrides) -> dict[str, Any]:
 
 def check(typed: dict[str, Any]) -> None:
     """Raise WrongUsageError for invalid options: the command line is wrong then, not the job."""
-    from queuectl.model import job
+    from queuectl.model import extras, job
 
+    # The jobs may have the key that these options need.
+    beside = {} if extras.UNIQUE_TERMS.isdisjoint(typed) else {"unique": "x"}
     try:
-        job.normalise({"command": "true", **typed}, defaults=job.RetryDefaults(0, 0, 0, 0), now_at=0)
+        job.normalise({"command": "true", **beside, **typed}, defaults=job.RetryDefaults(0, 0, 0, 0), now_at=0)
     except InvalidJobError as error:
         texts = tuple(map(_as_option, error.mistakes or (str(error),)))
         hint = "to list the options: queuectl enqueue --help"

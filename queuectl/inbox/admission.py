@@ -99,6 +99,8 @@ def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, An
         raise InvalidJobError(f"owner: jobs of this inbox belong to {inbox.owner}", key="owner", hint="omit it")
     if inbox.queue and made.setdefault("queue", inbox.queue) != inbox.queue:
         raise InvalidJobError(f"queue: jobs of this inbox are in the queue {inbox.queue}", key="queue", hint="omit it")
+    if isinstance(unique := made.get("unique"), str):
+        made["unique"] = f"{inbox.owner}:{unique}"  # so that nobody suppresses the jobs of another owner
     if inbox.tags and "tags" not in made:
         made["tags"] = list(inbox.tags)
     return made

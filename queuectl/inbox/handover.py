@@ -31,6 +31,7 @@ from queuectl.inbox.folder import Folder
 from queuectl.inbox.tokens import Tokens
 from queuectl.jobs.enqueue import Prepared
 from queuectl.model import names, record
+from queuectl.model.extras import PLAIN
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
@@ -181,7 +182,11 @@ class Handover:
         else:
             self._mark_spent(token)
         self.tokens.done(token)
-        return self._publish(path, item)
+        if item.extras is PLAIN or not item.extras.unique:
+            return self._publish(path, item)
+        from queuectl.jobs import unique_drops  # few jobs have a unique key
+
+        return unique_drops.publish(self._session, path, data, lambda judged: self._publish(path, judged))
 
     def _publish(self, path: str, item: record.Record) -> str:
         plain = wanted = name_for(item, item.standing(), self._clock.now())

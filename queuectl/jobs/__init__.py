@@ -25,6 +25,8 @@ __all__ = [
     "splitter",
     "submission",
     "triage",
+    "unique_drops",
+    "unique_enqueue",
     "uniques",
     "verdict",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 
 from queuectl.errors import DamagedRecordError
-from queuectl.jobs import error_text, repair
+from queuectl.jobs import error_text, repair, uniques
 from queuectl.jobs.revive import Reviver
 from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED
@@ -31,7 +31,7 @@ def requeue(session: Session, job_id: str, *, by: str) -> Job:
 
     Raises:
         UnknownJobError: there is no such job.
-        QueuectlError: the job is already waiting or running.
+        QueuectlError: the job is already waiting or running, or another one has its unique key.
         SpoolUnavailableError: a worker holds the job for too long, or the disk refuses the change.
     """
     with held(session, job_id):
@@ -49,6 +49,8 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     except DamagedRecordError:
         stored = repair.repaired(session, found)
     item = stored.record
+    if item.extras.unique:
+        uniques.reclaim(session, item, found.state)
     event = history.event(REQUEUED, session.clock.now(), by=by)
     tail = record.append(len(stored.data), [event], empty=not item.history)
     disk.append(found.path, tail, sync=sync)

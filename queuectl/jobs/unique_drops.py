@@ -1,18 +1,23 @@
-"""Judge a drop that has a unique key while it is taken in, and write the note of its key (promise P15)."""
+"""Judge drops and jobs of inboxes that have a unique key, and note them, while they are taken in (promise P15)."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from queuectl.jobs import unique_enqueue, uniques
-from queuectl.model import document, uniqueness
+from queuectl.model import document, record, uniqueness
+from queuectl.model.lifecycle import DONE, PENDING
 from queuectl.model.record import Record
 from queuectl.model.spec import UNTIL_STARTED
-from queuectl.model.uniqueness import Duplicate
+from queuectl.model.uniqueness import Accepted, Duplicate
 from queuectl.spool import key_notes
+from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.session import Session
+from queuectl.system import disk
 
 
 class Judged(NamedTuple):
@@ -60,3 +65,52 @@ def started(session: Session, item: Record) -> None:
     terms = uniques.terms_of(item)
     if terms.until == UNTIL_STARTED and (note := key_notes.read(session.spool, terms.key)) is not None:
         uniques.give_up(session, terms, note)
+
+
+def publish(session: Session, path: str, data: bytes, move: Callable[[Record], str]) -> str:
+    """Judge and note a job of an inbox, whose record is at `path`, and publish it with `move`; return its name.
+
+    If it is skipped, its record moves to done/. A key whose lock stays busy is left to the claim. Doing all of this
+    again is harmless.
+
+    Raises:
+        OSError: a problem of the machine.
+    """
+    spool, item = session.spool, record.decode(data)
+    here = Located(PENDING, os.path.basename(path), path)
+    if item.standing().ended_to == DONE:  # cut short before the move
+        return spool.move(here, DONE, record_name(item.id))
+    terms = uniques.terms_of(item)
+    replaces = ""
+    with key_notes.locked(spool, terms.key, patience_s=uniques.RECLAIM_PATIENCE_S) as is_locked:
+        verdict = uniques.judge(session, terms, item.id) if is_locked else Accepted()
+        now_at = session.clock.now()
+        if isinstance(verdict, Duplicate):
+            event = uniques.skipped(now_at, verdict.reason, duplicate_of=verdict.of)
+            disk.append(path, record.append(len(data), [event]), sync=session.syncs_accepted)
+            return spool.move(here, DONE, record_name(item.id))
+        if is_locked:
+            item = _changed(session, path, item, data, verdict)
+            name = name_for(item, item.standing(), now_at)
+            note = uniqueness.note_of(item.id, name, terms, verdict, now_at)
+            key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)
+            replaces = verdict.replaces
+        made = move(item)
+    if replaces:
+        uniques.replace(session, replaces, by=item.id, patience_s=0.0)
+    return made
+
+
+def _changed(session: Session, path: str, item: Record, data: bytes, verdict: Accepted) -> Record:
+    """Return the record of a newcomer as it waits: after the job that runs, and not put off for ever."""
+    document = json.loads(data)
+    events = document.pop("history")
+    del document["format"]
+    standing = item.standing()
+    spec = uniqueness.behind(document, verdict.behind)
+    due_at, made = unique_enqueue.hasten(events, standing.due_at, standing.delay_s, verdict, session.clock.now())
+    if spec is document and due_at == standing.due_at:
+        return item
+    changed = record.frame(spec, made)
+    session.spool.replace_file(path, changed, hint=item.id, sync=session.syncs_accepted)
+    return record.decode(changed)

@@ -23,7 +23,7 @@ from queuectl.system import disk
 
 
 class Made(NamedTuple):
-    """What became of a job: its id, or that of the job that has its key (`arguments.JobId`); its name in pending/."""
+    """The result for a job: its id, or that of the job that has its key (`arguments.JobId`); its name in pending/."""
 
     job_id: str
     name: str

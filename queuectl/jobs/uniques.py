@@ -10,7 +10,7 @@ import contextlib
 import time
 from typing import Any
 
-from queuectl.errors import DamagedRecordError
+from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.jobs import ending
 from queuectl.jobs.take import put_back
 from queuectl.jobs.verdict import Busy, Skipped
@@ -27,6 +27,8 @@ from queuectl.system import disk
 
 # How long a producer waits for the stripe of a job that it has replaced. The claim of that job does the same.
 REPLACE_PATIENCE_S = 0.5
+RECLAIM_PATIENCE_S = 1.0
+"""How long a retry waits for the lock of a key."""
 _POLL_S = 0.002
 
 
@@ -127,6 +129,25 @@ def give_up(session: Session, terms: Terms, note: Note) -> None:
             key_notes.write(session.spool, terms.key, uniqueness.over(note), sync=False)
     else:
         key_notes.forget(session.spool, terms.key)
+
+
+def reclaim(session: Session, item: Record, state: str) -> None:
+    """Let the note name a job that is requeued. The caller holds its stripe.
+
+    Raises:
+        QueuectlError: another job has the key; the hint is how to free it.
+        OSError: a problem of the machine.
+    """
+    terms = uniqueness.without_replacing(terms_of(item))
+    with key_notes.locked(session.spool, terms.key, patience_s=RECLAIM_PATIENCE_S) as is_locked:
+        if not is_locked:
+            raise QueuectlError(f"another process holds the unique key of job {item.id!r}", hint="try again")
+        verdict = judge(session, terms, item.id)
+        if isinstance(verdict, Duplicate):
+            what = f"job {item.id!r} stays in {state}/: {verdict.reason}"
+            raise QueuectlError(what, hint=f"queuectl show {verdict.of}")
+        note = uniqueness.note_of(item.id, record_name(item.id), terms, verdict, session.clock.now())
+        key_notes.write(session.spool, terms.key, note, sync=False)
 
 
 def replace(session: Session, job_id: str, *, by: str, patience_s: float) -> bool:

@@ -392,6 +392,13 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
         "2999-01-01T00:00:00Z",
         "--resource",
         "GPU=2",
+        "--unique",
+        "k",
+        "--unique-until",
+        "ended",
+        "--unique-for",
+        "5m",
+        "--replace",
     ]
     other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", *later, "--", "true"))
     after = ["--after", "x", "--after-end", "y", "--after-dead", "z", "--allow-missing"]

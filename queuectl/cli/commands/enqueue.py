@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typer._click import Context
 
     from queuectl.api import Spool
+    from queuectl.jobs.arguments import JobId
 
 app = group.new_app()
 
@@ -46,7 +47,7 @@ class EnqueueCommand(TyperCommand):
             at = args.index("--")
             own, ctx.meta[_ARGV] = args[:at], args[at + 1 :]
         try:
-            return super().parse_args(ctx, own)
+            return super().parse_args(ctx, job_options.with_unique_key(own))
         except NoSuchOption as error:
             from queuectl.cli.usage import near_option
 
@@ -151,9 +152,26 @@ def enqueue(
     after_dead: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Start when this job is dead (repeatable).")
     ] = None,
+    unique: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[KEY]", help="Add nothing if a job with this key is there. Without KEY: if an equal job is."
+        ),
+    ] = None,
+    unique_until: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Hold the unique key until the job has started or ended. Default: ended."),
+    ] = None,
+    unique_for: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Hold the unique key at least this long: 10m, 1d.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of the job with the unique key, if that waits.")
+    ] = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Wait also for jobs that the spool does not have yet.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
     """Add jobs to the queue.
 
@@ -167,12 +185,16 @@ def enqueue(
       queuectl enqueue '{"id": "job1", "command": "sleep 2"}'
       other-program | queuectl enqueue -
       queuectl enqueue --after "$(queuectl enqueue -- fetch.sh)" -- report.sh
+      queuectl enqueue --unique rebuild --replace --delay 10s -- make site
 
     Everything after -- is the program and its arguments. It starts exactly as typed, without a shell; --command uses
     the shell. Both run in the current folder, unless --cwd names another one. JSON without "cwd" runs in the folder
     where you started the workers.
 
     With --after the job waits for another job. If that job fails, this one is dead, too; retry brings both back.
+
+    With --unique at most one job with the key waits. If one is there already, the command adds nothing, prints the id
+    of that job, and says so. With --replace the new job takes the place of the one that waits.
 
     A file or standard input contains one object, an array, or one object per line. Options override the same keys in
     JSON. In a pipe, the command prints only the ids, one per line.
@@ -209,6 +231,10 @@ def enqueue(
         after=after or [],
         after_end=after_end or [],
         after_dead=after_dead or [],
+        unique=unique,
+        unique_until=unique_until,
+        unique_for=unique_for,
+        replace=replace,
     )
     if stdin and words == ["-"]:
         raise WrongUsageError("the jobs and --stdin cannot both come from standard input", hint="use --stdin-file")
@@ -221,7 +247,12 @@ def enqueue(
     spool = context.open_spool()
     ids = _put_in(spool, documents, allow_missing=allow_missing, name=_name_of(words or []))
     _warn(spool, documents)
-    _tell(ids, is_flow=any(document.get("ref") is not None for document in documents))
+    if as_json:
+        jobs = [{"id": each, "added": each.added, **({} if each.added else {"why": each.reason})} for each in ids]
+        printing.print_json({"version": 1, "jobs": jobs})
+    else:
+        _tell_skipped([each for each in ids if not each.added])
+        _tell(ids, is_flow=any(document.get("ref") is not None for document in documents))
     if not spool.folder.has_pool_traces():
         printing.message(printing.NO_WORKERS)
 
@@ -233,7 +264,7 @@ def _name_of(words: list[str]) -> str:
     return os.path.splitext(os.path.basename(words[0]))[0] or "flow"
 
 
-def _put_in(spool: "Spool", documents: list[dict[str, Any]], *, allow_missing: bool, name: str) -> list[str]:
+def _put_in(spool: "Spool", documents: list[dict[str, Any]], *, allow_missing: bool, name: str) -> "list[JobId]":
     """Enqueue all jobs; show the progress if they are very many."""
     if len(documents) <= _TELL_FROM:
         return spool.enqueue_documents(documents, allow_missing=allow_missing, name=name)
@@ -308,16 +339,27 @@ def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
                 printing.warning(text)
 
 
-def _tell(ids: list[str], *, is_flow: bool) -> None:
+def _tell_skipped(there: "list[JobId]") -> None:
+    if len(there) > _NAME_AT_MOST:
+        printing.message(f"not added: {len(there)} jobs, because jobs with their unique keys are there")
+        return
+    for job_id in there:
+        printing.message(f"not added: {job_id.reason}")
+
+
+def _tell(ids: "list[JobId]", *, is_flow: bool) -> None:
     if not printing.is_terminal():
         sys.stdout.write("".join(f"{job_id}\n" for job_id in ids))
-    elif is_flow:
+        return
+    if is_flow:
         from queuectl.spool import groups
 
         token = groups.token_of(ids[0])
         printing.line(f"enqueued {len(ids)} jobs as group {token}; to see how far they are: show --group {token}")
-    elif len(ids) > _NAME_AT_MOST:
-        printing.line(f"enqueued {len(ids)} jobs, {ids[0]} to {ids[-1]}")
+        return
+    added = [job_id for job_id in ids if job_id.added]
+    if len(added) > _NAME_AT_MOST:
+        printing.line(f"enqueued {len(added)} jobs, {added[0]} to {added[-1]}")
     else:
-        for job_id in ids:
+        for job_id in added:
             printing.line(f"enqueued {job_id}")

@@ -118,3 +118,36 @@ def test_a_signed_job_waits_for_jobs_of_its_owner_only(spool: SpoolDir, tmp_path
     assert taken == [["a0,after=mine.json"], ["a1,after=hers.json"], [], []]
     whys = [(post.folder / f"a{number}.json.rejected.txt").read_text() for number in (2, 3)]
     assert "'theirs' is no job of anna" in whys[0] and "'nobodys' is no job of anna" in whys[1]
+
+
+def test_nobody_suppresses_jobs_of_another_owner(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10, P15: the unique key of a signed job begins with its owner, so equal keys of two inboxes differ."""
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    keyfile.create(str(keys / "anna.key"))
+    for owner in ("anna", "bert", "anna"):
+        post = Post(spool, tmp_path / f"inbox-{owner}", keys=str(keys))
+        post.inbox = msgspec.structs.replace(post.inbox, mode="signed", owner=owner)
+        post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+        post.start()
+        post.poller.step()
+        audience = known_identity(spool)
+        taken = len(names_in(spool, "pending")) + len(spool.job_names("done"))
+        document = {"command": "true", "id": f"{owner}{taken}", "unique": "k", "for": audience}
+        document["expires_at"] = times.to_text(post.desk.clock.now() + 60)
+        post.send("job.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
+        post.poller.step()
+        assert len(names_in(spool, "pending")) + len(spool.job_names("done")) == taken + 1, post.names()
+    assert sorted(name.partition(",")[0] for name in spool.waiting_names()) == ["anna0", "bert1"]
+    skipped = spool.read("done", "anna2.json").record
+    assert skipped.extras.unique == "anna:k" and skipped.history[-1].duplicate_of == "anna0"
+
+
+def test_a_unique_job_of_an_inbox_is_judged(spool: SpoolDir, tmp_path: Path) -> None:
+    """P15: a duplicate is in done/, and a replacement takes the place of the job that waits."""
+    post = Post(spool, tmp_path / "inbox")
+    for name, how in (("a.json", "skip"), ("b.json", "skip"), ("c.json", "replace")):
+        post.send(name, {"command": "true", "unique": "k", "on_duplicate": how})
+        post.poller.poll()
+    assert [name.partition(",")[0] for name in spool.waiting_names()] == ["c"]
+    assert [spool.read("done", f"{each}.json").record.history[-1].event for each in "ab"] == ["skipped", "skipped"]

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl.errors import SpoolUnavailableError
+from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.jobs import submission, unique_enqueue, uniques
 from queuectl.jobs.arguments import JobId
+from queuectl.jobs.requeue import requeue
 from queuectl.jobs.verdict import Busy, Claimed, Later, Skipped
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.uniqueness import Note
@@ -294,6 +295,19 @@ def test_a_replaced_job_whose_stripe_is_busy_is_skipped_at_its_claim(
     with_stripe.release()
     assert waiting(desk) == ["a", "b"]
     assert desk.claim(name) == Skipped("a.json")
+
+
+def test_a_retry_is_refused_while_another_job_has_the_key(desk: Desk) -> None:
+    """It stays dead, and the error says because of whom. When the key is free, it takes the key."""
+    add(desk, "a", max_retries=0, on_duplicate="replace")
+    desk.run(only(desk.spool, PENDING), FAILED)
+    add(desk, "b")
+    with pytest.raises(QueuectlError, match="'a' stays in dlq/: b has the same unique key and waits"):
+        requeue(desk.session, "a", by="retry")
+    assert desk.events(DLQ, "a.json")[-1] == "failed" and noted(desk) == "b"
+    desk.run(only(desk.spool, PENDING), OK)
+    requeue(desk.session, "a", by="retry")
+    assert noted(desk) == "a" and add(desk, "c") == "a"
 
 
 # ------------------------------------------------------------------------------------------------------------- drops
