@@ -18,7 +18,9 @@ WAITS, SENT, UNSURE, RUNS = "waits", "sent", "unsure", "runs"
 # A worker that ends a command looks this often whether the node has told its end.
 _LOOK_EVERY_S = 0.05
 # A batch of starts has at most this many commands, and this many characters.
-_BATCH, _BATCH_CHARS = 64, 4_000_000
+_BATCH, _BATCH_CHARS = 64, 2_000_000
+# In a message an odd character takes six.
+_ODD_CHARS = 6
 
 
 class Output:
@@ -148,7 +150,8 @@ def batches(waiting: list[Command]) -> Iterator[list[Command]]:
         size = 0
         while waiting and len(batch) < _BATCH and size < _BATCH_CHARS:
             batch.append(command := waiting.pop(0))
-            size += len(str(command.spec))
+            text = str(command.spec)
+            size += len(text) * (1 if text.isascii() else _ODD_CHARS)
         yield batch
 
 

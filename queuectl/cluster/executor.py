@@ -19,6 +19,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.inbox import identity
 from queuectl.jobs.verdict import Claimed
 from queuectl.model.lifecycle import OUTCOMES, RUNNING
+from queuectl.model.record import Record
 from queuectl.spool import stamps
 from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
@@ -110,11 +111,13 @@ class ClusterExecutor:
         """Start the command of a claimed job on a node, with the next batch.
 
         Raises:
-            CannotStartError: the job has variables, which may not cross this network.
+            CannotStartError: the job has variables or an input, which may not cross this network.
+            OSError: the parents of the job cannot be looked at.
         """
         item, settings = claimed.record, self._settings
-        if item.env and not self._sends_env:
-            why = "its env would cross the network without TLS (cluster.insecure)"
+        secret = "env" if item.env else "stdin" if item.extras.stdin else ""
+        if secret and not self._sends_env:
+            why = f"its {secret} would cross the network without TLS (cluster.insecure)"
             raise CannotStartError(EXIT_NOT_RUNNABLE, why, is_final=True)
         run = protocol.run_name(self.identity, item.id, claimed.attempt)
         timeout_s = settings.timeout if item.timeout is None else item.timeout
@@ -127,10 +130,18 @@ class ClusterExecutor:
             timeout_s,
             settings.kill_grace_s,
             settings.output_max if item.output_max is None else item.output_max,
+            item.extras.stdin,
+            item.extras.stdin_file or "",
+            self._parents_of(item) if item.extras.after else "",
         )
         command = self._command(spec, link, claimed, output_fd, link.member)
         link.add(command, boot.uptime_s())
         return command
+
+    def _parents_of(self, item: Record) -> str:
+        from queuectl.worker import parent_results  # few jobs have parents
+
+        return parent_results.document(self._spool, item, is_here=False).decode("ascii")
 
     def adopt(self, claimed: Claimed, output_fd: int, *, session: str, node: str, member: str) -> Command:
         """Take over the command of a job that a dead worker has started: ask its node about it (P4, P5)."""

@@ -37,6 +37,8 @@ class Place:
         """The mode of the folder; 0: there is none."""
         self.is_spoiled = False
         """True if no other run can have it."""
+        self.given = ""
+        """The path of a file that its run was given; "": none."""
 
     def read(self, offset: int, most: int) -> tuple[bytes, int]:
         """Return output from an offset, and the size of all of it. Raises OSError."""
@@ -88,7 +90,7 @@ class Places:
             path = os.path.join(self._runs, name)
             if ending == "d":
                 self._delete(path)
-            elif not number.isdecimal() or int(number) not in kept:
+            elif ending != "out" or not number.isdecimal() or int(number) not in kept:
                 disk.unlink(path)
         self._earlier = []
         return True
@@ -117,6 +119,22 @@ class Places:
             place.mode = os.lstat(place.folder).st_mode
         return place.folder
 
+    def put_parents(self, place: Place, text: str) -> str:
+        """Write a file for the run of a place about the parents of its job; return the path. Raises OSError."""
+        path = f"{place.path.removesuffix('out')}parents"
+        disk.create(path, text.encode(), sync=False)
+        place.given = path
+        return path
+
+    def open_text(self, place: Place, data: bytes) -> int:
+        """Return a handle to read a text, which has no name any more. Raises OSError."""
+        path = f"{place.path.removesuffix('out')}stdin"
+        disk.create(path, data, sync=False)
+        try:
+            return files.open_to_read(path)
+        finally:
+            disk.unlink(path)
+
     def prove(self, place: Place) -> list[int]:
         """Kill what has the lock of a place besides this process; return their pids, [0] if none is seen.
 
@@ -130,7 +148,13 @@ class Places:
         return [] if place.is_locked else _kill(place.path)
 
     def leave(self, place: Place) -> None:
-        """Empty the folder of a place whose run has ended; in the background, because it may hold very much."""
+        """Delete what the run of a place was given, when it has ended, and empty its folder; that in the background,
+        because it may hold very much.
+        """
+        if place.given:
+            with contextlib.suppress(OSError):
+                disk.unlink(place.given)
+            place.given = ""
         if not place.mode:
             return
         try:

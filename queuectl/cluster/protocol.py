@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from queuectl.cluster.wire import ProtocolError
 
-VERSION = 1
+VERSION = 2
 """Raised if a keeper and a pool of different versions could misunderstand each other; `Hello` carries it."""
 
 # The operations of a keeper.
@@ -51,6 +51,12 @@ class RunSpec(NamedTuple):
     """How long the command may take to end when it is asked to."""
     output_max: int | None = None
     """The job's own limit (bytes): a command that prints more is ended."""
+    stdin: str | None = None
+    """A text for its standard input; None: `stdin_file`, or nothing."""
+    stdin_file: str = ""
+    """A file of the node, from the folder in which the command runs."""
+    parents: str = ""
+    """What the command may know of the parents of its job: the content of a file; "": the job has none."""
 
 
 class RunEnd(NamedTuple):

@@ -17,6 +17,7 @@ from queuectl.cluster.places import Place, Places
 from queuectl.cluster.protocol import RunEnd, RunSpec
 from queuectl.model.exit_status import CANNOT_ENTER
 from queuectl.system import containment, environment
+from queuectl.worker import stdin
 from queuectl.worker.executors.base import (
     EXIT_NOT_RUNNABLE,
     CannotStartError,
@@ -80,9 +81,7 @@ class Commands:
         self._member = member
         self._by_process: dict[Process, Command] = {}
         self._node = node
-        self._env = {
-            name: text for name, text in os.environ.items() if not name.startswith("DASK_") and name != "QUEUECTL_SPOOL"
-        }
+        self._env = {name: text for name, text in os.environ.items() if not name.startswith(("DASK_", "QUEUECTL_"))}
         self._minimal_env = environment.minimal_here()
         self._shell = list(shell_words("auto"))
         self._prefix = containment.prefix(containment.SIGNAL) if contained == containment.SIGNAL else []
@@ -103,24 +102,34 @@ class Commands:
             "QUEUECTL_NODE": self._node,
             "QUEUECTL_RUN": spec.run,
         }
-        place = None
+        place, input_fd = None, -1
         try:
             place = self._places.take()
             cwd = spec.cwd or self._places.enter(place)
             if not os.path.isabs(cwd):
                 reason = f"{CANNOT_ENTER} {cwd} (the job's cwd): on a node it must begin with /"
                 raise CannotStartError(EXIT_NOT_RUNNABLE, reason, is_final=True)
+            if spec.parents:
+                marks["QUEUECTL_PARENT_RESULTS"] = self._places.put_parents(place, spec.parents)
+            if spec.stdin is not None:
+                input_fd = self._places.open_text(place, spec.stdin.encode("utf-8", "replace"))
+            elif spec.stdin_file:
+                input_fd = stdin.open_file(spec.stdin_file, cwd)
             at_s = time.monotonic()
             command = self._contained(spec.command, cwd, env)
-            process = self._executor.start(Spec(command, cwd, env, place.fd, place.fd, place.path, marks))
+            process = self._executor.start(Spec(command, cwd, env, place.fd, place.fd, place.path, marks, input_fd))
         except (CannotStartError, OSError) as error:
             if place is not None:
+                self._places.leave(place)
                 self._places.give_up(place)
             if isinstance(error, CannotStartError):
                 return RunEnd(
                     spec.run, protocol.EXIT, error.exit_code, error.reason, 0.0, 0, error.is_final, member=self._member
                 )
             raise StartRefusedError(str(error)) from error
+        finally:
+            if input_fd >= 0:
+                os.close(input_fd)
         command_of_run = Command(session, spec, _Started(process, place, at_s))
         self.live[spec.run] = self._by_process[process] = command_of_run
         return None

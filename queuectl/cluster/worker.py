@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
+import msgspec
+
 from queuectl.cluster.adoption import Adopted, Adoption
 from queuectl.cluster.command import Command
 from queuectl.cluster.executor import ClusterExecutor
 from queuectl.cluster.link import Link as NodeLink
 from queuectl.errors import DamagedRecordError
 from queuectl.flows.admission import NO_PLACE
+from queuectl.jobs import budget
 from queuectl.jobs.verdict import Claimed, Gated, Paused
 from queuectl.model import names, needs
-from queuectl.model.lifecycle import PENDING, Outcome
+from queuectl.model.lifecycle import FAILED, PENDING, SNOOZED, Outcome
 from queuectl.spool import stamps
 from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
@@ -71,6 +74,9 @@ class NodeRun(Run):
         """Return the outcome that the node told, or what its silence means."""
         outcome = self.process.outcome
         assert outcome is not None
+        code, item = outcome.exit_code, self.claimed.record
+        if outcome.kind == FAILED and code is not None and budget.is_snooze(code, item, self._session.settings):
+            return msgspec.structs.replace(outcome, kind=SNOOZED)
         return outcome
 
 

@@ -106,10 +106,20 @@ def first_lines(content: Any, *, lines: int, chars: int) -> list[str]:
     """Return the beginning of what `content_of` has returned, JSON with indents, at most `lines` lines. Not safe."""
     if content is None:
         return []
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
+    text = content if isinstance(content, str) else _indented(content, lines)
     found = text.rstrip("\n").split("\n")
     shown = [each if len(each) <= chars else each[:chars] + "..." for each in found[:lines]]
     return [*shown, "..."] if len(found) > lines else shown
+
+
+def _indented(value: Any, lines: int) -> str:
+    """Return JSON with indents, up to a few lines more than asked for: of all of it they could make megabytes."""
+    text = ""
+    for piece in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(value):
+        text += piece
+        if text.count("\n") > lines:
+            break
+    return text
 
 
 def attempts_with_result(session: Session, job_id: str) -> list[int]:

@@ -23,16 +23,20 @@ from queuectl.system import files
 STAR = "*"
 # Of all results of the parents of a job: what is larger is named by its path only.
 _ALL_MAX_BYTES = 1024 * 1024
+# A batch of starts is one message (`cluster.wire`).
+_ELSEWHERE_MAX_BYTES = 256 * 1024
 _DEAD_IDS = 1000
 
 
-def document(spool: SpoolDir, item: Record) -> bytes:
-    """Return the file for a job with parents.
+def document(spool: SpoolDir, item: Record, *, is_here: bool = True) -> bytes:
+    """Return the file for a job with parents: a line per parent, and no line longer than its result makes it.
+
+    `is_here` False: for a command on another machine, which has no path of this spool and gets less.
 
     Raises:
         OSError: the folders cannot be looked at.
     """
-    left = _ALL_MAX_BYTES
+    left = _ALL_MAX_BYTES if is_here else _ELSEWHERE_MAX_BYTES
     made: dict[str, Any] = {}
     for each in item.extras.after:
         parent = Parent(each) if isinstance(each, str) else each
@@ -41,8 +45,12 @@ def document(spool: SpoolDir, item: Record) -> bytes:
             continue
         row, used = _parent(spool, parent.id, left)
         left -= used
+        if not is_here:
+            row["result"] = None
         made[_name(item.id, parent.id)] = row
-    return json.dumps(made, ensure_ascii=True, indent=1).encode() + b"\n"
+    # Without indents: they would make megabytes of a small text of brackets.
+    rows = ",\n".join(f" {json.dumps(name)}: {json.dumps(row)}" for name, row in made.items())
+    return f"{{\n{rows}\n}}\n".encode("ascii")
 
 
 def _name(child: str, parent: str) -> str:

@@ -24,9 +24,16 @@ def open_for(item: Record, cwd: str, desk: DeskSlot) -> int:
     """
     if item.extras.stdin is not None:
         return desk.open_text(item.extras.stdin.encode("utf-8", "replace"))
-    if not item.extras.stdin_file:
-        return -1
-    path = os.path.join(cwd, item.extras.stdin_file)
+    return open_file(item.extras.stdin_file, cwd) if item.extras.stdin_file else -1
+
+
+def open_file(name: str, cwd: str) -> int:
+    """Return a handle of a file that a job names as its standard input, from the folder of the command.
+
+    Raises:
+        CannotEnterError, CannotStartError, OSError: as `open_for`.
+    """
+    path = os.path.join(cwd, name)
     try:
         # A link that the job names is followed; a pipe or a device would stop the worker.
         return files.open_to_read(os.path.realpath(path))

@@ -103,6 +103,23 @@ def test_a_place_is_empty_for_the_next_run(keeper: RealKeeper, pool: Pool) -> No
     wait_until(lambda: len(list((keeper.scratch / "runs").glob("*.d"))) <= 8)
 
 
+def test_a_command_gets_its_input_and_the_results_of_parents(keeper: RealKeeper, pool: Pool, tmp_path: Path) -> None:
+    """A text, a file of the node, or nothing; the file about parents is there for its run only, and for its user."""
+    (tmp_path / "in.txt").write_text("from a file")
+    text, parents = "ä\0\n" * 1000, '{\n "load": {"json": [1]}\n}\n'
+    show = 'cat; echo "[$(cat "$QUEUECTL_PARENT_RESULTS" 2>&1)]"; stat -c %a "$QUEUECTL_PARENT_RESULTS"'
+    both = pool.run("a", show, stdin=text, parents=parents)
+    assert pool.end_of(both).exit_code == 0
+    assert pool.output(both).decode() == f"{text}[{parents.rstrip()}]\n600\n"
+    named = pool.run("b", "cat; echo $QUEUECTL_PARENT_RESULTS$QUEUECTL_RESULT", stdin_file="in.txt", cwd=str(tmp_path))
+    assert pool.end_of(named).exit_code == 0 and pool.output(named) == b"from a file\n"
+    lost = pool.end_of(pool.run("c", "cat", stdin_file="nothing", parents=parents))
+    assert (lost.kind, lost.exit_code) == (protocol.EXIT, 126) and "cannot read stdin_file" in lost.reason
+    pool.beat(acks=[both, named])
+    pool.end_of(pool.run("d", "true", stdin=""))
+    assert not [name for name in os.listdir(keeper.scratch / "runs") if not name.endswith((".out", ".d"))]
+
+
 def test_a_command_that_cannot_start_is_an_outcome(pool: Pool) -> None:
     """A missing program and a missing folder are the job's fault, with the shell's codes."""
     assert pool.end_of(pool.run("a", ["no-such-program"]))[2:4] == (127, "command not found: no-such-program")

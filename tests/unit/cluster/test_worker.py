@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import random
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.cluster import protocol
+from queuectl.cluster import command, protocol, wire
+from queuectl.cluster.command import Command
 from queuectl.cluster.executor import ClusterExecutor
 from queuectl.cluster.worker import ClusterWorker
 from queuectl.flows.admission import NO_PLACE
+from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import defaults
 from queuectl.spool import node_boards, stamps
 from queuectl.spool.folder import SpoolDir
@@ -209,7 +212,9 @@ def test_a_node_of_another_version_gets_nothing(bench: Bench, keeper: FakeKeeper
     keeper.version = 99
     bench.add(id="job1")
     board = board_of(bench, lambda board: board.nodes and board.nodes[0].why)
-    assert "it speaks version 99 of the cluster's protocol, and this queuectl 1" in board.nodes[0].why
+    assert (
+        f"it speaks version 99 of the cluster's protocol, and this queuectl {protocol.VERSION}:" in board.nodes[0].why
+    )
     assert names_in(bench.spool, "pending") and board.slots == 0
     bench.worker._link.flush()
     reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
@@ -288,6 +293,51 @@ def test_variables_do_not_cross_an_open_network(bench: Bench, keeper: FakeKeeper
     bench.until(lambda: names_in(bench.spool, "dlq"))
     assert "without TLS" in bench.desk.record("dlq", "job1.json").history[-1].reason
     assert keeper.started == []
+
+
+def test_input_and_results_of_parents_travel(bench: Bench, keeper: FakeKeeper) -> None:
+    """A text for standard input and the JSON of parents go with the start; paths of the spool do not."""
+    first = bench.desk.enqueue(id="load")
+    claimed = bench.desk.start(first)
+    Path(bench.spool.result_path("load", 1)).write_text('{"rows": 3}')
+    bench.desk.settlements.settle(claimed, Outcome("succeeded", 0))
+    bench.add(id="sum", after="load", stdin="ä\n", command="sum")
+    bench.until(lambda: keeper.runs)
+    (spec,) = keeper.runs.values()
+    row = {"id": "load", "state": "done", "attempt": 1, "exit_code": 0, "result": None, "json": {"rows": 3}}
+    assert (spec.stdin, spec.stdin_file, json.loads(spec.parents)) == ("ä\n", "", {"load": row})
+
+
+def test_input_does_not_cross_an_open_network(bench: Bench, keeper: FakeKeeper) -> None:
+    """P10: without TLS a job with `stdin` fails at once, as one with `env` does; one with `stdin_file` starts."""
+    bench.executor._sends_env = False
+    bench.add(id="job1", stdin="secret")
+    bench.until(lambda: names_in(bench.spool, "dlq"))
+    assert "its stdin would cross the network" in bench.desk.record("dlq", "job1.json").history[-1].reason
+    bench.add(id="job2", stdin_file="/data/in.txt")
+    bench.until(lambda: keeper.runs)
+    assert [spec.stdin_file for spec in keeper.runs.values()] == ["/data/in.txt"]
+
+
+def test_an_exit_code_snoozes_on_a_node_too(bench: Bench, keeper: FakeKeeper) -> None:
+    """75 is no failure there either: the job waits, and its budget is untouched."""
+    bench.add(id="job1", max_retries=0)
+    bench.until(lambda: keeper.runs)
+    keeper.end(next(iter(keeper.runs)), 75)
+    bench.until(lambda: names_in(bench.spool, "pending"))
+    (name,) = names_in(bench.spool, "pending")
+    assert bench.desk.record("pending", name).history[-1].event == "snoozed"
+
+
+def test_batches_of_starts_fit_into_a_message() -> None:
+    """The longest inputs, some of which take six times as much in a message, are shared out among messages."""
+    text = {0: "\x01" * 170_000, 1: "ä" * 260_000, 2: "x" * 520_000}
+    specs = [protocol.RunSpec(f"s.{n}.1", "true", stdin=text[n % 3], parents='"' * 600_000) for n in range(40)]
+    made = [Command(spec, None, None, member="m", ask_end=lambda *_: None) for spec in specs]  # type: ignore[arg-type]
+    batches = list(command.batches(made))
+    assert sum(map(len, batches)) == 40 and len(batches) > 1
+    for batch in batches:
+        wire.encode(protocol.StartRequest("s", "m", "g", 1, [each.spec for each in batch]))
 
 
 def test_a_dead_keeper_is_proof(bench: Bench, keeper: FakeKeeper) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,6 @@ def test_show_is_brief() -> None:
     assert first("\n".join("x" * 300 for _ in range(50))) == ["x" * 200 + "..."] * 20 + ["..."]
     assert first({"a": 1}) == ["{", ' "a": 1', "}"]
     assert first(None) == []
+    deep = json.loads("[" * 900 + "]" * 900)
+    assert first(deep)[:3] == ["[", " [", "  ["] and len(first(deep)) == 21
+    assert first([1, 2]) == ["[", " 1,", " 2", "]"]

@@ -99,3 +99,23 @@ def test_jobs_of_one_file_know_each_other_by_refs(desk: Desk) -> None:
     found = json.loads(parent_results.document(desk.spool, item))
     assert found["load"]["state"] == "done" and found["load"]["id"] == ids[0]
     assert found["*"] == {"count": 3, "done": 1, "dead": 1, "dead_ids": [ids[1]]}
+
+
+def test_brackets_make_no_large_file(desk: Desk) -> None:
+    """A small result of deep lists is handed on about as small as it is: the text of a stranger fills no disk."""
+    deep = "[" + ",".join(["[" * 400 + "]" * 400] * 70) + "]"
+    parent(desk, "a", deep.encode())
+    found = parent_results.document(desk.spool, desk.record(PENDING, desk.enqueue(id="child", after="a")))
+    assert len(found) < 2 * len(deep) and json.loads(found)["a"]["json"] == json.loads(deep)
+
+
+def test_elsewhere_there_are_no_paths_and_less(desk: Desk) -> None:
+    """A command on another machine has JSON values only, a quarter of a megabyte of all parents together."""
+    ids = [f"p{number}" for number in range(6)]
+    for job_id in ids:
+        parent(desk, job_id, json.dumps("x" * 60_000).encode())
+    item = desk.record(PENDING, desk.enqueue(id="child", after=ids))
+    found = json.loads(parent_results.document(desk.spool, item, is_here=False))
+    assert {row["result"] for row in found.values()} == {None}
+    assert [row["json"] is not None for row in found.values()] == [True] * 4 + [False] * 2
+    assert {row["state"] for row in found.values()} == {"done"}
