@@ -23,7 +23,7 @@ from queuectl.system import files
 LINE_BYTES = 256
 BLANK = b" " * (LINE_BYTES - 1) + b"\n"
 HEAD = b"queuectl gate 1: LEASE KEY ID of each job that runs".ljust(LINE_BYTES - 1) + b"\n"
-NO_KEY = "-"
+NO_KEY, _NO_KEY = "-", b"-"
 # Far more than there are jobs that run at once; a larger file is not a board.
 MAX_BYTES = 16 * 1024 * 1024
 _LINE = re.compile(rb"([!-~]+) ([!-~]+) ([!-~]+)( \?)? *\n")
@@ -46,31 +46,39 @@ def parse(data: bytes) -> list[Entry | None] | None:
     lines: list[Entry | None] = []
     for at in range(LINE_BYTES, len(data), LINE_BYTES):
         line = data[at : at + LINE_BYTES]
-        if line == BLANK:
-            lines.append(None)
-        elif (match := _LINE.fullmatch(line)) is not None:
-            lease, key, job_id, found = match.groups()
-            lines.append(Entry(lease.decode(), "" if key == b"-" else key.decode(), job_id.decode(), bool(found)))
-        else:
+        entry = None if line == BLANK else entry_of(line)
+        if entry is None and line != BLANK:
             return None
+        lines.append(entry)
     return lines
 
 
-def line_of(entry: Entry) -> bytes:
+def fields_of(line: bytes) -> tuple[bytes, ...] | None:
+    """Return the lease, the key, the id and the mark of a line; None if it is not a line of a running job."""
+    match = _LINE.fullmatch(line)
+    return None if match is None else match.groups(b"")
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """Return the entry of a line, or None if there is none."""
+    fields = fields_of(line)
+    if fields is None:
+        return None
+    lease, key, job_id, mark = fields
+    return Entry(lease.decode(), "" if key == _NO_KEY else key.decode(), job_id.decode(), bool(mark))
+
+
+def line_of(lease: str, key: str, job_id: str, *, is_found: bool = False) -> bytes:
     """Return the line of an entry."""
-    mark = " ?" if entry.is_found else ""
-    text = f"{entry.lease} {entry.key or NO_KEY} {entry.job_id}{mark}".encode("ascii", "replace")
+    mark = " ?" if is_found else ""
+    text = f"{lease} {key or NO_KEY} {job_id}{mark}".encode("ascii", "replace")
     return text.ljust(LINE_BYTES - 1)[: LINE_BYTES - 1] + b"\n"
 
 
 def text_of(entries: list[Entry]) -> bytes:
     """Return a new board."""
-    return HEAD + b"".join(map(line_of, entries))
-
-
-def offset_of(index: int) -> int:
-    """Return where the line `index` begins."""
-    return LINE_BYTES * (index + 1)
+    lines = [line_of(each.lease, each.key, each.job_id, is_found=each.is_found) for each in entries]
+    return HEAD + b"".join(lines)
 
 
 def read(spool: SpoolDir, queue: str) -> list[Entry]:

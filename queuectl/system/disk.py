@@ -131,10 +131,10 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
     if info.st_size != size or (is_kept and not info.st_nlink):
         raise BlockingIOError(errno.EWOULDBLOCK, "another program changed the record", path)
     try:
-        _write_at(fd, data, offset)
+        write_at(fd, data, offset)
     except OSError:
         with contextlib.suppress(OSError):
-            _write_at(fd, data[offset - size :], offset)  # these blocks already exist, so this needs no space
+            write_at(fd, data[offset - size :], offset)  # these blocks already exist, so this needs no space
             os.ftruncate(fd, size)
         raise
     if sync:
@@ -142,7 +142,8 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
     return offset + len(data)
 
 
-def _write_at(fd: int, data: bytes, offset: int) -> None:
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of it in an open file, from `offset` on. Raises OSError."""
     if sys.platform == "win32":
         os.lseek(fd, offset, os.SEEK_SET)
         write_all(fd, data)
@@ -363,14 +364,14 @@ def make_private_folder(path: str, file_mode: int) -> None:
 
 @as_owner
 def open_lock_file(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
-    """Open a lock file for locking, or a board for reading and `write_at`; create it if it is missing."""
+    """Open a lock file for locking; create it if it is missing."""
     return patiently(os.open, path, READ_WRITE | os.O_CREAT | NOFOLLOW, PRIVATE_MODE, patience_s=patience_s)
 
 
-def write_at(fd: int, offset: int, data: bytes) -> None:
-    """Write in an open file."""
-    os.lseek(fd, offset, os.SEEK_SET)
-    write_all(fd, data)
+@as_owner
+def open_board(path: str) -> int:
+    """Open a board for reading and `write_at`. Raises OSError (FileNotFoundError, ELOOP for a link)."""
+    return patiently(os.open, path, READ_WRITE | SAFE)
 
 
 def mark_lock_file(path: str, data: bytes) -> None:

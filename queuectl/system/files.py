@@ -165,6 +165,25 @@ def id_of_named(fd: int, path: str) -> FileId | None:
     return FileId(opened.st_dev, opened.st_ino, opened.st_ctime_ns)
 
 
+def inode_and_size(path: str) -> tuple[tuple[int, int], int]:
+    """Return the inode (with its device) and the size of what is at `path`; zeros if nothing is there.
+
+    No other file has the inode of a file that is open. So whoever keeps a file open, and remembers its inode, learns by
+    one call whether `path` still leads to it.
+    """
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return (0, 0), 0
+    return (info.st_dev, info.st_ino), info.st_size
+
+
+def inode_and_size_of_open(fd: int) -> tuple[tuple[int, int], int]:
+    """Return the same of an open file."""
+    info = os.fstat(fd)
+    return (info.st_dev, info.st_ino), info.st_size
+
+
 def open_folder(path: str) -> int:
     """Return a handle to a folder, for fchdir (POSIX)."""
     return os.open(path, getattr(os, "O_PATH", READ) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -255,6 +274,14 @@ def facts(fd: int, max_bytes: int) -> Content:
     info = os.fstat(fd)
     sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
     return Content(b"", sig, info.st_nlink, info.st_size > max_bytes, info.st_uid)
+
+
+def read_at(fd: int, offset: int, size: int) -> bytes:
+    """Return up to `size` bytes of an open file from `offset` on."""
+    if sys.platform == "win32":
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)
+    return os.pread(fd, size, offset)
 
 
 def read_part(fd: int, start: int, end: int) -> Iterator[bytes]:

@@ -51,6 +51,10 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+# So many times in a row a lock file may be deleted just when it is locked.
+_TRIES = 20
+
+
 def lock_handle(fd: int) -> bool:
     """Lock the file of an open handle; return False if another handle has the lock. Closing this handle releases it."""
     return _lock(fd)
@@ -105,7 +109,7 @@ class NamedLock(FileLock):
     """The last locked file."""
 
     def try_acquire(self) -> bool:
-        for _ in range(20):
+        for _ in range(_TRIES):
             if not super().try_acquire():
                 self.close()
                 return False
@@ -122,6 +126,36 @@ class NamedLock(FileLock):
             self.close()
         disk.unlink_if_free(self.path)
         self.close()
+
+
+class KeptLock(FileLock):
+    """A permanent lock file that somebody may delete all the same: kept open, and compared with its path at each lock.
+
+    A lock on a file that was deleted excludes no other process.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._inode = (0, 0)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; return whether this handle now has it.
+
+        Raises:
+            FileNotFoundError: the folder is missing.
+            OSError: the file cannot be opened, or its file system has no locks.
+        """
+        for _ in range(_TRIES):
+            if self._fd < 0:
+                if not super().try_acquire():
+                    return False
+                self._inode, _ = files.inode_and_size_of_open(self._fd)
+            elif not _lock(self._fd):
+                return False
+            if files.inode_and_size(self.path)[0] == self._inode:
+                return True
+            self.close()
+        return False
 
 
 def is_held(path: str) -> bool:

@@ -139,6 +139,7 @@ class _Os:
             setattr(self, kind, self._asking(kind, getattr(os, kind)))
         self.fsync = self._asking("fsync", lambda _fd: None)
         self.pwrite = self._asking("write", os.pwrite)
+        self.pread = self._asking("read", os.pread)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)

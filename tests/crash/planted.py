@@ -105,7 +105,7 @@ BUGS = (
     Bug(
         "an append that the disk refuses does not put the old end back",
         "system/disk",
-        "            _write_at(fd, data[offset - size :], offset)  # these blocks already exist, so this needs no space\n            os.ftruncate(fd, size)\n",
+        "            write_at(fd, data[offset - size :], offset)  # these blocks already exist, so this needs no space\n            os.ftruncate(fd, size)\n",
         "            pass\n",
     ),
     Bug(
@@ -288,13 +288,13 @@ BUGS = (
     Bug(
         "the gate lets in one more than its slots",
         "flows/gates",
-        "len(inside) >= place.slots",
-        "len(inside) > place.slots",
+        'keys.count(b"") >= place.slots',
+        'keys.count(b"") > place.slots',
     ),
     Bug(
         "the gate counts the dead",
         "flows/gates",
-        "            if line is not None and not boards.counts(self._spool, line):\n",
+        "            if entry is not None and not boards.counts(self._spool, entry):\n",
         "            if False:\n",
     ),
     Bug(
@@ -317,15 +317,15 @@ BUGS = (
     ),
     Bug(
         "who leaves a gate blanks the place without a look whose it is",
-        "flows/gates",
-        "            if os.read(fd, boards.LINE_BYTES) != boards.line_of(entry):\n                return False\n",
-        "",
+        "flows/open_board",
+        "        if self._find() and files.read_at(self._fd, LINE_BYTES * (index + 1), LINE_BYTES) == line:\n",
+        "        if self._find():\n",
     ),
     Bug(
         "the gate is not locked",
         "flows/gates",
-        "        if not self._acquire(lock, _PATIENCE_S):\n            return Shut(BUSY)\n",
-        "        self._acquire(lock, 0.0)\n        lock.release()\n",
+        "        if not self._acquire(gate.lock, _PATIENCE_S):\n            return Shut(BUSY)\n",
+        "        self._acquire(gate.lock, 0.0)\n        gate.lock.release()\n",
     ),
     Bug(
         "a claim does not ask the parents",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.system.locks import FileLock, NamedLock, is_held
+from queuectl.system.locks import FileLock, KeptLock, NamedLock, is_held
 from tests.helpers import wait_until
 
 _HOLD = """
@@ -112,6 +112,37 @@ def test_named_lock_that_is_busy_keeps_no_handle(tmp_path: Path) -> None:
     wait_until(two.try_acquire)
     two.remove()
     assert os.listdir(tmp_path) == []
+
+
+def test_kept_lock_keeps_its_handle(tmp_path: Path) -> None:
+    """A busy lock is tried again without opening its file."""
+    one, two = KeptLock(str(tmp_path / "lock")), KeptLock(str(tmp_path / "lock"))
+    assert one.try_acquire()
+    assert not two.try_acquire()
+    before = two.fd
+    assert before >= 0
+    one.release()
+    assert two.try_acquire()
+    assert two.fd == before
+    assert not one.try_acquire()
+    for lock in (one, two):
+        lock.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be deleted there")
+def test_kept_lock_whose_file_was_deleted_locks_the_new_one(tmp_path: Path) -> None:
+    """A lock on a file that somebody deleted excludes no other process, so it is none (P12)."""
+    path = tmp_path / "lock"
+    one, two = KeptLock(str(path)), KeptLock(str(path))
+    assert one.try_acquire()
+    one.release()
+    path.unlink()
+    assert two.try_acquire()
+    assert not one.try_acquire()
+    two.release()
+    assert one.try_acquire()
+    for lock in (one, two):
+        lock.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a right there, and a folder cannot be opened")
