@@ -322,6 +322,18 @@ BUGS = (
         "        if self._find():\n",
     ),
     Bug(
+        "an open board is not compared with its path",
+        "flows/open_board",
+        "        if self._fd >= 0 and inode == self._inode:\n",
+        "        if self._fd >= 0 and inode != (0, 0):\n",
+    ),
+    Bug(
+        "an open lock of a gate is not compared with its path",
+        "system/locks",
+        "            if files.inode_and_size(self.path)[0] == self._inode:\n",
+        "            if True:\n",
+    ),
+    Bug(
         "the gate is not locked",
         "flows/gates",
         "        if not self._acquire(gate.lock, _PATIENCE_S):\n            return Shut(BUSY)\n",

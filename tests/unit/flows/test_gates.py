@@ -138,6 +138,20 @@ def test_locked_gate_is_busy(tmp_path: Path) -> None:
     lock.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be deleted there")
+def test_deleted_lock_file_excludes_as_before(tmp_path: Path) -> None:
+    """Who kept the lock file open does not pass beside the holder of the new one (P12)."""
+    (one,) = _desks(tmp_path, 1, mail=Queue(slots=5))
+    real = Desk(one.spool, worker="w3", clock=Clock(), settings=one.settings)
+    real.settlements.settle(real.start(real.enqueue(id="a", queue="mail")), OK)
+    os.unlink(one.spool.gate_lock_path("mail"))
+    lock = FileLock(one.spool.gate_lock_path("mail"))
+    assert lock.try_acquire()
+    assert real.decline(one.enqueue(id="b", queue="mail")) == Gated("b,q=mail.json", "mail", "", BUSY)
+    lock.close()
+    assert isinstance(real.claim("b,q=mail.json"), Claimed)
+
+
 # -------------------------------------------------------------------------------------------------------- the dead
 
 
