@@ -1,8 +1,10 @@
-"""When a job may start: the limits of queues and keys, and its parents (FORMAT.md, section 4)."""
+"""When a job may start: limits, rates and circuit breakers of queues and keys, and parents (FORMAT.md, section 4)."""
 
 __all__ = [
     "admission",
     "boards",
     "dependencies",
     "gates",
+    "halts",
+    "rates",
 ]

@@ -23,6 +23,8 @@ class Refusal(NamedTuple):
     queue: str
     key: str
     why: str
+    wait_s: float = 0.0
+    """In how many seconds a rate lets the next job start."""
 
 
 class Admission:
@@ -63,7 +65,7 @@ class Admission:
         if place is None:
             return None
         passage = self._gates.enter(place, lease, item.id)
-        return Refusal(queue, place.key, passage.why) if isinstance(passage, Shut) else passage
+        return Refusal(queue, place.key, passage.why, passage.wait_s) if isinstance(passage, Shut) else passage
 
     def _is_paused(self, queue: str, now_s: float) -> bool:
         if pause.is_paused(self._spool, queue):

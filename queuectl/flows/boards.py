@@ -1,9 +1,10 @@
 """The board of a queue: which jobs run that passed its gate. Reads boards, and changes none.
 
-A board is a file of lines of 256 bytes. The first line is the head. Each other line is blank, or names the lease, the
-key (`-` for none) and the id of a running job. A lease that nobody holds is not in (P12). A line that ends in `?` was
-found in running/ when the board was made again: its job may have started without a gate, so nobody blanks the line when
-it ends. It counts for as long as the record of the job says that it runs under that lease.
+A board is a file of lines of 256 bytes. The first line is the head, with the outcomes of the last runs if the queue has
+a circuit breaker. Each other line is blank, or names the lease, the key (`-` for none) and the id of a running job. A
+lease that nobody holds is not in (P12). A line that ends in `?` was found in running/ when the board was made again:
+its job may have started without a gate, so nobody blanks the line when it ends. It counts for as long as the record of
+the job says that it runs under that lease.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from queuectl.errors import DamagedRecordError
 from queuectl.model import lifecycle, record
 from queuectl.model.lifecycle import RUNNING
+from queuectl.model.queues import OUTCOMES_LIMIT
 from queuectl.model.record import Record
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
 from queuectl.spool.lease import is_alive
@@ -22,7 +24,9 @@ from queuectl.system import files
 
 LINE_BYTES = 256
 BLANK = b" " * (LINE_BYTES - 1) + b"\n"
-HEAD = b"queuectl gate 1: LEASE KEY ID of each job that runs".ljust(LINE_BYTES - 1) + b"\n"
+_TITLE = b"queuectl gate 1: LEASE KEY ID of each job that runs "
+HEAD = _TITLE.ljust(LINE_BYTES - 1) + b"\n"
+_HEAD = re.compile(_TITLE + rb"([sf]*) *\n")
 NO_KEY, _NO_KEY = "-", b"-"
 # Far more than there are jobs that run at once; a larger file is not a board.
 MAX_BYTES = 16 * 1024 * 1024
@@ -41,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 def parse(data: bytes) -> list[Entry | None] | None:
     """Return the lines of a board after its head, None for each blank line; None if `data` is not a board."""
-    if len(data) % LINE_BYTES or not data.startswith(HEAD):
+    if len(data) % LINE_BYTES or not has_head(data):
         return None
     lines: list[Entry | None] = []
     for at in range(LINE_BYTES, len(data), LINE_BYTES):
@@ -51,6 +55,22 @@ def parse(data: bytes) -> list[Entry | None] | None:
             return None
         lines.append(entry)
     return lines
+
+
+def has_head(data: bytes) -> bool:
+    """Return whether a text begins as a board does."""
+    return data.startswith(HEAD) or outcomes_in(data) is not None
+
+
+def outcomes_in(data: bytes) -> str | None:
+    """Return how the last runs ended by the head of a board, `s` or `f` each; None if it is no head."""
+    match = _HEAD.fullmatch(data[:LINE_BYTES])
+    return None if match is None else match.group(1).decode()
+
+
+def head_of(outcomes: str) -> bytes:
+    """Return the head with the last of these outcomes."""
+    return (_TITLE + outcomes[-OUTCOMES_LIMIT:].encode()).ljust(LINE_BYTES - 1) + b"\n"
 
 
 def fields_of(line: bytes) -> tuple[bytes, ...] | None:
@@ -75,10 +95,10 @@ def line_of(lease: str, key: str, job_id: str, *, is_found: bool = False) -> byt
     return text.ljust(LINE_BYTES - 1)[: LINE_BYTES - 1] + b"\n"
 
 
-def text_of(entries: list[Entry]) -> bytes:
+def text_of(entries: list[Entry], outcomes: str = "") -> bytes:
     """Return a new board."""
     lines = [line_of(each.lease, each.key, each.job_id, is_found=each.is_found) for each in entries]
-    return HEAD + b"".join(lines)
+    return head_of(outcomes) + b"".join(lines)
 
 
 def read(spool: SpoolDir, queue: str) -> list[Entry]:
@@ -88,6 +108,14 @@ def read(spool: SpoolDir, queue: str) -> list[Entry]:
     except OSError:
         return []
     return [entry for entry in parse(content.data) or () if entry is not None]
+
+
+def outcomes(spool: SpoolDir, queue: str) -> str:
+    """Return how the last runs of a queue ended, by its board; "" if there is no board that can be read."""
+    try:
+        return outcomes_in(files.read_head(spool.gate_path(queue), LINE_BYTES)) or ""
+    except OSError:
+        return ""
 
 
 def alive(spool: SpoolDir, entries: list[Entry]) -> list[Entry]:

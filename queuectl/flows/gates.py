@@ -5,14 +5,17 @@ is claimed: its file is in running/, and its claimer holds the stripe of its id.
 
     1. lock the gate                            busy: the job goes back
     2. read the board; full: try the leases     full: the job goes back
+    2a. ask the circuit breaker and the rates   shut: the job goes back (see `halts` and `rates`)
     3. write the line: lease, key, id
+    3a. add the start to the logs of the rates
     4. append `started` to the record (the caller)
     5. unlock the gate
 
 So while the gate is locked, each job that has passed is on record, and a lost board can be made again from running/. A
 crash after 3 leaves a line whose lease is free, which counts for nothing. `settle` blanks the line after the run,
-without the lock, because only the holder of a lease writes in its line. Nothing here goes by age: a stopped worker
-keeps its place, and a dead one's place is free as soon as its lease is.
+without the lock, because only the holder of a lease writes in its line. If the queue has a circuit breaker, that is
+done under the lock, after the outcome was added to the head. Nothing here goes by age: a stopped worker keeps its
+place, and a dead one's place is free as soon as its lease is.
 """
 
 from __future__ import annotations
@@ -24,19 +27,26 @@ from collections import OrderedDict
 
 import msgspec
 
-from queuectl.flows import boards
+from queuectl.flows import boards, halts
 from queuectl.flows.boards import Entry
+from queuectl.flows.halts import Ended, Tally
 from queuectl.flows.open_board import OpenBoard
+from queuectl.flows.rates import Start, Starts, Wait
 from queuectl.model import names, queues
 from queuectl.model.lifecycle import RUNNING
-from queuectl.model.queues import Place
+from queuectl.model.queues import Place, Queue
 from queuectl.model.record import Record
+from queuectl.spool import pause
 from queuectl.spool.lease import is_alive
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 from queuectl.system.locks import KeptLock
 
 FULL, KEY_FULL, BUSY = "full", "key", "busy"
+RATE, KEY_RATE = "rate", "key rate"
+"""The queue, or the key, has had all the starts that its rate allows."""
+HALF_OPEN, HALTED = "half-open", "halted"
+"""The circuit breaker lets one job run at a time, or none."""
 # How long a claim waits for a gate that another process has locked.
 _PATIENCE_S = 0.02
 # How long the end of a run waits, if the board was replaced while it ran.
@@ -49,17 +59,24 @@ _GROWS_FREELY = 64
 
 
 class Shut(msgspec.Struct, frozen=True):
-    """The gate lets no more in: `why` is FULL, KEY_FULL or BUSY."""
+    """The gate lets no more in: `why` is one of the words above."""
 
     why: str
+    wait_s: float = 0.0
+    """In how many seconds a rate lets the next job in."""
 
 
 class Passage:
     """The place of one job behind a gate, which is locked until `open` or `undo`."""
 
-    __slots__ = ("_gates", "_index", "_lease", "_line", "_lock", "_queue")
+    __slots__ = ("_gates", "_index", "_lease", "_line", "_lock", "_queue", "_tally", "is_trial", "start")
 
     def __init__(self, gates: Gates, queue: str, lock: KeptLock, lease: str, index: int, line: bytes) -> None:
+        self.start: Start | None = None
+        """Its start in the logs of the rates."""
+        self.is_trial = False
+        """Whether it was let in alone, because the circuit breaker is half-open."""
+        self._tally: Tally | None = None
         self._gates = gates
         self._queue = queue
         self._lock = lock
@@ -74,18 +91,30 @@ class Passage:
     def undo(self) -> None:
         """Give the place up, because the job does not start; unlock the gate."""
         try:
+            if self.start is not None:
+                self._gates.starts.take_out(self.start)
             self._gates.blank(self._queue, self._index, self._line)
         finally:
             self._lock.release()
 
-    def leave(self) -> None:
+    def leave(self, run: Ended | None = None) -> None:
         """Give the place up after the run. The lease must still be held. Doing it again is harmless.
+
+        `run` says how it ended, None if that says nothing about the queue.
 
         Raises:
             OSError: the line is still there. Try again, or give up the lease.
         """
-        if not self._gates.blank(self._queue, self._index, self._line):
+        if run is not None and self._gates.has_breaker(self._queue):
+            self._tally = self._tally or Tally(run, is_trial=self.is_trial)
+            self._gates.leave(self._queue, self._lease, self._tally)
+        elif not self._gates.blank(self._queue, self._index, self._line):
             self._gates.leave(self._queue, self._lease)
+
+    @property
+    def halted(self) -> str:
+        """The queue, if this run has halted it; else ""."""
+        return self._queue if self._tally is not None and self._tally.has_halted else ""
 
 
 class Gate(msgspec.Struct, frozen=True, eq=False):
@@ -107,6 +136,7 @@ class Gates:
         self._session = session
         self._spool = session.spool
         self._open: OrderedDict[str, Gate] = OrderedDict()
+        self.starts = Starts(session.spool)
 
     def use(self, session: Session) -> None:
         """Use the queues of new settings."""
@@ -117,6 +147,7 @@ class Gates:
         for gate in self._open.values():
             gate.close()
         self._open.clear()
+        self.starts.close()
 
     def enter(self, place: Place, lease: str, job_id: str) -> Passage | Shut:
         """Take a place for the run of a job under a lease, and keep the gate locked; or return why there is none.
@@ -130,10 +161,10 @@ class Gates:
         passage = None
         try:
             line = boards.line_of(lease, place.key, job_id)
-            index = self._take_line(gate.board, place, lease.encode(), line)
-            if isinstance(index, Shut):
-                return index
-            passage = Passage(self, place.queue, gate.lock, lease, index, line)
+            taken = self._take_line(gate, place, lease, line)
+            if isinstance(taken, Shut):
+                return taken
+            passage = taken
             return passage
         finally:
             if passage is None:
@@ -147,33 +178,64 @@ class Gates:
         finally:
             board.rest()
 
-    def leave(self, queue: str, lease: str) -> None:
-        """Blank the line of a run that has ended, wherever it is: the board was made again while the job ran.
+    def has_breaker(self, queue: str) -> bool:
+        """Return whether the settings give a queue a circuit breaker now."""
+        rules = self._session.settings.queues.get(queue)
+        return rules is not None and rules.has_breaker
+
+    def leave(self, queue: str, lease: str, tally: Tally | None = None) -> None:
+        """Blank the line of a run that has ended, wherever it is: the board may have been made again while it ran.
+
+        With `tally`, first add how it ended to the head of the board, and halt the queue if need be.
 
         Raises:
-            OSError: another process has locked the gate, or the board cannot be changed.
+            OSError: another process has locked the gate, or the board cannot be changed. Try again, with this `tally`.
         """
         gate = self._gate(queue)
         if not self._acquire(gate.lock, _LEAVE_PATIENCE_S):
             raise BlockingIOError(errno.EAGAIN, "another process has locked the gate of a queue", gate.lock.path)
         try:
+            if tally is not None:
+                self._count(gate.board, queue, tally)
             _blank_lease(gate.board, lease)
         finally:
             gate.lock.release()
 
-    def forget(self, queue: str, lease: str) -> None:
-        """Blank the line of a dead run, if the gate can be locked now. Otherwise the next full look does it."""
+    def forget(self, queue: str, lease: str, run: Ended | None = None) -> bool:
+        """Blank the line of a dead run, if the gate can be locked now. Otherwise the next full look does it.
+
+        Return whether its outcome `run`, if that is given, has halted the queue.
+        """
         try:
             if not any(entry.lease == lease for entry in boards.read(self._spool, queue)):
-                return
+                return False
+            tally = None if run is None or not self.has_breaker(queue) else Tally(run)
             gate = Gate(KeptLock(self._spool.gate_lock_path(queue)), OpenBoard(self._spool.gate_path(queue)))
             try:
-                if gate.lock.try_acquire() and not is_alive(self._spool, lease):
+                if self._acquire(gate.lock, 0.0 if tally is None else _PATIENCE_S) and not is_alive(self._spool, lease):
+                    if tally is not None:
+                        self._count(gate.board, queue, tally)
                     _blank_lease(gate.board, lease)
             finally:
                 gate.close()
+            return tally is not None and tally.has_halted
         except OSError:
-            return  # the lease is the proof, the line only a hint
+            return False  # the lease is the proof, the line only a hint
+
+    def _count(self, board: OpenBoard, queue: str, tally: Tally) -> None:
+        """Add an outcome to the head of a board, and halt the queue if need be. The caller holds the lock."""
+        if tally.outcomes is None:
+            try:
+                if not board.look():
+                    self._make_again(board, queue)
+                outcomes = halts.added(board.outcomes, tally.run.mark, is_trial=tally.is_trial)
+                board.write_outcomes(outcomes)
+            finally:
+                board.rest()
+            tally.outcomes = outcomes
+        if not tally.has_halted:
+            rules, now_at = self._session.settings.queues.get(queue, Queue()), self._session.clock.now()
+            tally.has_halted = halts.halt(self._spool, queue, tally.outcomes, rules, tally.run, now_at)
 
     def discard(self, queue: str) -> None:
         """Delete the board of a queue whose limits have changed: the next claim makes it again from running/."""
@@ -182,24 +244,54 @@ class Gates:
 
     # -------------------------------------------------------------------------------------------------- the board
 
-    def _take_line(self, board: OpenBoard, place: Place, lease: bytes, line: bytes) -> int | Shut:
-        """Write the line of a job that may start, and return its index. The caller holds the lock."""
+    def _take_line(self, gate: Gate, place: Place, lease: str, line: bytes) -> Passage | Shut:
+        """Write the line of a job that may start, and return its place. The caller holds the lock."""
+        board = gate.board
         try:
             if not board.look():
                 self._make_again(board, place.queue)
             leases, keys = board.leases, board.keys
-            if lease in leases:  # left from a run whose end could not be written
-                keys = [b"" if each == lease else key for each, key in zip(leases, keys, strict=True)]
+            own = lease.encode()
+            if own in leases:  # left from a run whose end could not be written
+                keys = [b"" if each == own else key for each, key in zip(leases, keys, strict=True)]
             shut = _judge(place, keys)
             index = keys.index(b"") if b"" in keys else len(keys)
             if shut is not None or (index == len(keys) and index >= _GROWS_FREELY):
                 shut = _judge(place, self._prove(board, keys))
             if shut is not None:
                 return shut
+            passage = Passage(self, place.queue, gate.lock, lease, index, line)
+            if place.rules is not None and (shut := self._ask(board, place, place.rules, keys, passage)) is not None:
+                return shut
             board.write(index, line)
-            return index
+            if passage.start is not None:
+                self._add_start(board, index, passage.start)
+            return passage
         finally:
             board.rest()
+
+    def _ask(self, board: OpenBoard, place: Place, rules: Queue, keys: list[bytes], passage: Passage) -> Shut | None:
+        """Return why the circuit breaker or a rate lets no job start; None if it may, with the facts in `passage`."""
+        if rules.has_breaker and halts.limit_reached(board.outcomes, rules):
+            if pause.is_paused(self._spool, place.queue):
+                return Shut(HALTED)  # just now: this worker has not noticed it
+            if any(self._prove(board, keys)):
+                return Shut(HALF_OPEN)
+            passage.is_trial = True
+        if rules.rate or rules.rate_per_key:
+            asked = self.starts.ask(place, self._session.clock.now())
+            if isinstance(asked, Wait):
+                return Shut(KEY_RATE if asked.key else RATE, asked.wait_s)
+            passage.start = asked
+        return None
+
+    def _add_start(self, board: OpenBoard, index: int, start: Start) -> None:
+        """Add a start to its logs; if that cannot be done, blank the line again. Raises OSError."""
+        try:
+            self.starts.add(start)
+        except BaseException:
+            board.write(index, boards.BLANK)
+            raise
 
     def _prove(self, board: OpenBoard, keys: list[bytes]) -> list[bytes]:
         """Blank the lines of dead leases; return the keys of the others.
@@ -223,7 +315,8 @@ class Gates:
         its file is looked for once more when the board is in place: its worker looks for the line after the move.
         """
         found = [entry for name in self._spool.job_names(RUNNING) if (entry := self._running(queue, name)) is not None]
-        self._spool.replace_file(board.path, boards.text_of(found), hint="gate", sync=False, mode=disk.FILE_MODE)
+        data = boards.text_of(found, boards.outcomes(self._spool, queue))
+        self._spool.replace_file(board.path, data, hint="gate", sync=False, mode=disk.FILE_MODE)
         if not board.look():
             raise OSError(errno.EIO, "the board of a queue is lost as soon as it is made", board.path)
         ended = [
@@ -291,6 +384,13 @@ def _judge(place: Place, keys: list[bytes]) -> Shut | None:
     if place.key and keys.count(place.key.encode()) >= place.per_key:
         return Shut(KEY_FULL)
     return None
+
+
+def has_room(limits: Queue, inside: int, outcomes: str) -> bool:
+    """Return whether a job of a queue may start beside so many others, as far as slots and circuit breaker go."""
+    if limits.slots and inside >= limits.slots:
+        return False
+    return not (inside and limits.has_breaker and halts.limit_reached(outcomes, limits))
 
 
 def _blank_lease(board: OpenBoard, lease: str) -> None:

@@ -42,6 +42,15 @@ class OpenBoard:
             return True
         return any(self._parse(files.read_at(self._fd, 0, size + 1)) for _ in range(_MORE_READINGS))
 
+    @property
+    def outcomes(self) -> str:
+        """How the last runs ended, as of the last look (see `boards`)."""
+        return boards.outcomes_in(self._data) or ""
+
+    def write_outcomes(self, outcomes: str) -> None:
+        """Write the head after a look. Raises OSError."""
+        disk.write_at(self._fd, boards.head_of(outcomes), 0)
+
     def line(self, index: int) -> bytes:
         """Return a line as it was at the last look."""
         return self._data[LINE_BYTES * (index + 1) : LINE_BYTES * (index + 2)]
@@ -88,7 +97,7 @@ class OpenBoard:
 
     def _parse(self, data: bytes) -> bool:
         """Take a reading of the whole board over; return False if it is not a board."""
-        if len(data) % LINE_BYTES or not data.startswith(boards.HEAD):
+        if len(data) % LINE_BYTES or not boards.has_head(data):
             return False
         before, self._data = self._data, b""  # not to be compared with if a line is broken
         if len(data) != len(before):

@@ -17,6 +17,7 @@ from msgspec import structs
 from queuectl.errors import InvalidJobError
 from queuectl.flows import dependencies
 from queuectl.flows.admission import Admission, Refusal
+from queuectl.flows.gates import Passage
 from queuectl.jobs import blocking, ending, unique_drops, uniques
 from queuectl.jobs.take import Taken, put_back
 from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later, Skipped
@@ -199,7 +200,7 @@ class Adopter:
         if isinstance(admitted, Refusal):
             return Gated(self._put_back_to_wait(here, item, standing, data), *admitted)
         try:
-            claimed = self._start(here, item, standing, data, start)
+            claimed = self._start(here, item, standing, data, start, admitted)
         except BaseException:
             if admitted is not None:
                 admitted.undo()
@@ -226,9 +227,10 @@ class Adopter:
         standing: history.Standing,
         data: bytes,
         start: Start,
+        admitted: Passage | None,
     ) -> Claimed:
         """Put the record with its start in the place of the drop, or next to it."""
-        now_at = self._clock.now()
+        now_at = self._clock.now() if admitted is None or admitted.start is None else admitted.start.at
         events = []
         if standing.ended_to in (DONE, DLQ):
             events.append(history.event(REQUEUED, now_at, by="move"))

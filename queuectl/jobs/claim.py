@@ -255,11 +255,12 @@ class Claims:
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(taken, standing)
         attempt = standing.starts + 1
-        events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease, **self.where))
         admitted = self._admission.admit(item, lease)
         if isinstance(admitted, Refusal):
             return Gated(self._wait(taken, item, standing, has_parents=has_parents), *admitted)
         try:
+            at = now_at if admitted is None or admitted.start is None else admitted.start.at
+            events.append(history.event(STARTED, at, attempt=attempt, worker=self._worker, lease=lease, **self.where))
             folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
             tail = record.append(len(folded or data), events, empty=not item.history)
             if folded is None:

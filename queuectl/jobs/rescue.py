@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.flows import halts
 from queuectl.flows.gates import Gates
 from queuectl.jobs import repair
 from queuectl.jobs.settle import Settlements
@@ -26,6 +27,8 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
 
+_DIED = Outcome(ABANDONED, reason="its worker died")
+
 
 class Orphans:
     """The jobs of one spool whose worker died."""
@@ -36,6 +39,8 @@ class Orphans:
         self._stripes = stripes
         self._settlements = Settlements(session, stripes)
         self._gates = Gates(session)
+        self.halted: list[str] = []
+        """Queues that the runs which were found dead have halted. The caller empties the list."""
 
     def rescue(self, name: str) -> Settled | None:
         """Complete or undo the work of the dead owner of one file in running/; return what was done.
@@ -85,7 +90,10 @@ class Orphans:
             item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
         )
         settled = self._settle(claimed)
-        self._gates.forget(item.extras.queue or DEFAULT_QUEUE, last.lease)
+        queue = item.extras.queue or DEFAULT_QUEUE
+        run = None if settled.cancelled else halts.ended(item.id, _DIED)
+        if self._gates.forget(queue, last.lease, run):
+            self.halted.append(queue)
         return settled
 
     def _put_back(self, here: Located, name: str, due_at: float | None = None) -> Settled:
@@ -102,7 +110,7 @@ class Orphans:
             settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))
             cancel_requests.remove(self._spool, job_id, attempt)
             return structs.replace(settled, cancelled=True)
-        return self._settlements.settle(claimed, Outcome(ABANDONED, reason="its worker died"))
+        return self._settlements.settle(claimed, _DIED)
 
     def _put_start_in_place(self, here: Located) -> bytes | None:
         """Replace a drop with the record that its dead claimer wrote; return that record, or None if there is none.

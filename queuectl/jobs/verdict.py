@@ -168,7 +168,7 @@ class Later(NamedTuple):
 
 
 class Gated(NamedTuple):
-    """The job waits under its `name`, because its queue or its key is full, or its queue is paused (`why`)."""
+    """The job waits under its `name`, because the gate of its queue is shut, or its queue is paused (`why`)."""
 
     name: str
     queue: str
@@ -176,6 +176,8 @@ class Gated(NamedTuple):
     """Its key as in its name; "" if the whole queue waits."""
     why: str
     """As in `flows.admission`."""
+    wait_s: float = 0.0
+    """In how many seconds a rate lets the next job start."""
 
 
 class Repaired(NamedTuple):

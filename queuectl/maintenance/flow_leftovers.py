@@ -13,11 +13,12 @@ from queuectl.jobs.revive import is_victim
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model import names
 from queuectl.spool import victims
+from queuectl.spool.layout import KEYS_ENDING, STARTS_ENDING
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files
 
 # What a gate has beside its board.
-_GATE_ENDINGS = (".lock",)
+_GATE_ENDINGS = (".lock", STARTS_ENDING)
 
 
 class FlowLeftovers:
@@ -33,8 +34,21 @@ class FlowLeftovers:
             return
         for name in sorted(self._spool.names(self._spool.gate_dir)):
             path = os.path.join(self._spool.gate_dir, name)
+            if name.endswith(KEYS_ENDING) and not names.why_bad_queue(name.removesuffix(KEYS_ENDING)):
+                self._keys(path)
+                continue
             ending = next((each for each in _GATE_ENDINGS if name.endswith(each)), "")
             if names.why_bad_queue(name.removesuffix(ending)) or not files.is_regular(path):
+                self._foreign(path)
+
+    def _keys(self, folder: str) -> None:
+        """Report files among the logs of keys that are none."""
+        if os.path.islink(folder) or not os.path.isdir(folder):
+            self._foreign(folder)
+            return
+        for name in sorted(self._spool.names(folder)):
+            path = os.path.join(folder, name)
+            if not name.endswith(STARTS_ENDING) or not files.is_regular(path):
                 self._foreign(path)
 
     def victims(self, *, reads: bool) -> None:

@@ -54,6 +54,11 @@ class Rescue:
         """Names in running/ that a pool does not wait for: not files, or files with a lasting problem."""
         return self.foreign | {name for name, (tries, _) in self._stuck.items() if tries >= _REPORT_AFTER_TRIES}
 
+    def take_halted(self) -> list[str]:
+        """Return the queues that rescued runs have halted since the last call."""
+        halted, self._orphans.halted = self._orphans.halted, []
+        return halted
+
     def rescue_all(self, mine: set[str]) -> list[Rescued]:
         """Go through running/ once and return the rescued jobs; `mine` are the ids that this pool's live workers run.
 

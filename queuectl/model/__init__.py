@@ -27,6 +27,7 @@ __all__ = [
     "programs",
     "progress",
     "queues",
+    "rate",
     "ready_lines",
     "record",
     "result",

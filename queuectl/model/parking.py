@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from queuectl.model import names, needs, queues
+from queuectl.model.pacing import Pacing, Where
 from queuectl.model.queues import DEFAULT, Place, Queues
 
 
@@ -25,10 +26,6 @@ class Parked(msgspec.Struct, frozen=True, order=True):
     """As in `order`."""
     owner: str
     turn: str
-
-
-Where = tuple[str, str]
-"""A queue and a key."""
 
 
 class Parking:
@@ -50,6 +47,8 @@ class Parking:
         self._shut: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         self._shut_keys: set[Where] = set()
+        self.pacing = Pacing()
+        """What the rates let this pool suggest."""
         self._lacking: set[str] = set()
         """Needs that no node can fill now."""
         self.kind = needs.ANY
@@ -61,7 +60,7 @@ class Parking:
         if needed in self._lacking or self.kind == (needs.PLAIN if needed else needs.NEEDING):
             return True
         queue = queue or DEFAULT
-        return queue in self._full or queue in self._shut or queue in self._paused
+        return queue in self._full or queue in self._shut or queue in self._paused or self.pacing.is_closed(queue)
 
     def place_of(self, parts: names.NameParts | None) -> Place | None:
         """Return what limits a job, by the parts of its name."""
@@ -74,9 +73,12 @@ class Parking:
         if place is None or parts is None or name in self._out:
             return True
         where = (place.queue, place.key)
-        if place.key and (where in self._shut_keys or self._out_with[where] >= place.per_key):
+        if place.key and (
+            where in self._shut_keys or self._out_with[where] >= place.per_key or self.pacing.is_closed(*where)
+        ):
             self._park(where, parts, key)
             return False
+        self.pacing.spend(name, *where)
         self._out[name] = place
         self._out_of[place.queue] += 1
         if place.key:
@@ -97,6 +99,7 @@ class Parking:
         place = self._out.pop(name, None)
         if place is None:
             return "", []
+        self.pacing.ended(name)
         self._out_of[place.queue] -= 1
         if not self._out_of[place.queue]:
             del self._out_of[place.queue]
@@ -114,6 +117,7 @@ class Parking:
         """Count nothing as out. Call it when no worker has a name."""
         for memory in (self._out, self._out_of, self._out_with, self._full):
             memory.clear()
+        self.pacing.clear()
 
     # ------------------------------------------------------------------------------------- what other pools run
 
@@ -121,12 +125,19 @@ class Parking:
         """Leave a queue out: its gate lets no more in."""
         self._shut.add(queue)
 
-    def shut_key(self, name: str, key: str, where: Where) -> None:
-        """Park a name behind its key, which lets no more in."""
+    def shut_key(self, name: str, key: str, where: Where, until_s: float | None = None) -> None:
+        """Park a name behind its key, which lets no more in: until `until_s`, if its rate is why."""
         parts = names.parse(name)
         if parts is not None:
-            self._shut_keys.add(where)
+            if until_s is None:
+                self._shut_keys.add(where)
+            else:
+                self.pacing.close(where, until_s)
             self._park(where, parts, key)
+
+    def is_parked(self, where: Where) -> bool:
+        """Return whether names wait behind a key."""
+        return where in self._parked
 
     @property
     def watched(self) -> tuple[set[str], set[Where]]:
@@ -149,7 +160,7 @@ class Parking:
         """Return the first name behind a key, which may have room now."""
         self._shut_keys.discard(where)
         line = self._parked.get(where)
-        if not line:
+        if not line or self.pacing.is_closed(*where):
             return []
         item = heapq.heappop(line)
         if not line:
@@ -165,7 +176,7 @@ class Parking:
         """Use other limits; return the queues that may be open now and all parked names."""
         self.limits = limits
         self._slots = slots
-        opened = self._full | self._shut
+        opened = self._full | self._shut | self.pacing.clear()
         freed = [item for line in self._parked.values() for item in line]
         for memory in (self._full, self._shut, self._shut_keys, self._parked):
             memory.clear()

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from queuectl.errors import InvalidSettingsError
-from queuectl.model import names, times
+from queuectl.model import names, rate, times
 from queuectl.model.extras import DEFAULT_QUEUE
+from queuectl.model.rate import Rate
 from queuectl.model.setting import SETTINGS, Setting
-from queuectl.model.setting_checks import duration, integer, one_of
+from queuectl.model.setting_checks import FOREVER, duration, integer, number, one_of
 from queuectl.model.spec import PRIORITY_LIMIT
 
 SECTION = "queues"
@@ -23,6 +24,8 @@ DEFAULT = DEFAULT_QUEUE
 OWNER = "owner"
 # A board has a line per running job, and each start reads it.
 SLOTS_LIMIT = 1000
+# The head of a board has room for as many outcomes.
+OUTCOMES_LIMIT = 200
 
 
 class Queue(NamedTuple):
@@ -43,6 +46,22 @@ class Queue(NamedTuple):
     backoff_max: float | None = None
     jitter: float | None = None
     timeout: float | None = None
+    rate: str = ""
+    """How many of its jobs start in any window, as `model.rate` has it; "": no limit."""
+    rate_per_key: str = ""
+    """The same for those with one key."""
+    halt_after: int = 0
+    """After so many failed runs in a row it halts; 0: never."""
+    halt_share: float = 0.0
+    """If this share of the last `halt_of` runs failed, it halts; 0: never."""
+    halt_of: int = 20
+    halt_for: float | None = None
+    """How long it halts; None: until somebody resumes it."""
+
+    @property
+    def has_breaker(self) -> bool:
+        """Whether failures can halt it."""
+        return bool(self.halt_after or self.halt_share)
 
 
 Queues = Mapping[str, Queue]
@@ -96,6 +115,43 @@ QUEUE_SETTINGS: tuple[Setting, ...] = (
         duration(0.001, times.LONGEST_S),
         f"The timeout of its jobs without their own. {_COPIED}",
     ),
+    Setting(
+        "rate",
+        "",
+        rate.ALLOWED,
+        rate.check,
+        "How many jobs of this queue start in any window of this length, over all pools. A retry is a start, too.",
+    ),
+    Setting("rate_per_key", "", rate.ALLOWED, rate.check, "The same for the jobs of this queue with one key."),
+    Setting(
+        "halt_after",
+        0,
+        f"a whole number from 0 to {OUTCOMES_LIMIT}; 0 means never",
+        integer(0, OUTCOMES_LIMIT),
+        "Circuit breaker: after so many failed runs in a row, the queue is paused by a file PAUSED-QUEUE with the last "
+        "failure. Afterwards one job runs at a time, until one succeeds.",
+    ),
+    Setting(
+        "halt_share",
+        0,
+        "a number from 0 to 1; 0 means never",
+        number(0, 1),
+        "The same if this share of the last halt_of runs failed.",
+    ),
+    Setting(
+        "halt_of",
+        20,
+        f"a whole number from 2 to {OUTCOMES_LIMIT}",
+        integer(2, OUTCOMES_LIMIT),
+        "How many runs halt_share looks at.",
+    ),
+    Setting(
+        "halt_for",
+        FOREVER,
+        "a duration from 1s such as 30s or 10m, or forever",
+        duration(1, times.LONGEST_S, forever=True),
+        "How long the circuit breaker pauses the queue. forever: until somebody resumes it.",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in QUEUE_SETTINGS}
 
@@ -109,6 +165,25 @@ class Place(msgspec.Struct, frozen=True):
     slots: int
     """0: no limit."""
     per_key: int
+    rules: Queue | None = None
+    """The settings of the queue, if it has a rate or a circuit breaker."""
+
+
+def rates_of(place: Place) -> list[tuple[str, Rate]]:
+    """Return the rates that a job passes: that of its key, and then that of its queue (with the key "")."""
+    if place.rules is None:
+        return []
+    found = [(place.key, rate.of(place.rules.rate_per_key if place.key else "")), ("", rate.of(place.rules.rate))]
+    return [(key, each) for key, each in found if each is not None]
+
+
+def counts_alike(old: Queue, new: Queue) -> bool:
+    """Return whether the board of a queue is right after a change: all its jobs passed the gate, with the same keys."""
+    return old.key == new.key and _gates_all(old) and _gates_all(new)
+
+
+def _gates_all(limits: Queue) -> bool:
+    return bool(limits.slots or limits.rate or limits.has_breaker)
 
 
 def place(queue: str, key: str, owner: str, queues: Queues) -> Place | None:
@@ -117,9 +192,10 @@ def place(queue: str, key: str, owner: str, queues: Queues) -> Place | None:
     limits = queues.get(queue, _PLAIN)
     if not key and owner and limits.key == OWNER:
         key = names.key_flag(owner)
-    if not key and not limits.slots:
+    if not key and not _gates_all(limits):
         return None
-    return Place(queue, key, limits.slots, limits.per_key)
+    rules = limits if limits.rate or limits.rate_per_key or limits.has_breaker else None
+    return Place(queue, key, limits.slots, limits.per_key, rules)
 
 
 def replace(live: Queues, new: Queues) -> None:
@@ -177,4 +253,7 @@ def example() -> list[str]:
         "# slots = 4          # at most so many of its jobs run at once; 0 means no limit",
         '# per_key = 1        # at most so many of its jobs with the same "key" run at once',
         "# weight = 3         # jobs that it starts in its turn",
+        '# rate = "100/1m"    # at most so many of its jobs start in any minute',
+        "# halt_after = 5     # after so many failed runs in a row the queue is paused",
+        '# halt_for = "10m"   # for so long; left out: until somebody resumes it',
     ]

@@ -15,7 +15,8 @@ from queuectl.model import names, needs, order, queues
 from queuectl.model.blocked_names import ALL, BlockedNames
 from queuectl.model.due_names import FAR_S, DueNames
 from queuectl.model.needs import Choice
-from queuectl.model.parking import Parked, Parking, Where
+from queuectl.model.pacing import Where
+from queuectl.model.parking import Parked, Parking
 from queuectl.model.queue_turns import QueueTurns
 from queuectl.model.queues import DEFAULT, Queues
 from queuectl.model.ready_lines import AnyLine, ReadyLines
@@ -189,6 +190,7 @@ class RunQueue:
     def put_first(self, name: str) -> None:
         """Suggest a taken name again, before all others of its priority and queue."""
         parts = names.parse(name)
+        self.unspent(name)
         self.release(name)
         self._known.add(name)
         if parts is not None and (parts.queue or parts.key or parts.needs):
@@ -289,8 +291,11 @@ class RunQueue:
 
     # ------------------------------------------------------------------------------------------- queues and keys
 
-    def put_behind(self, name: str, where: Where) -> None:
-        """Keep a name until its queue, or its key if it has one in `where`, has room; see `watched`."""
+    def put_behind(self, name: str, where: Where, until_s: float | None = None) -> None:
+        """Keep a name until its queue, or its key if it has one in `where`, has room; see `watched`.
+
+        With `until_s` a rate is why: until then (monotonic); see `look_at_rates`.
+        """
         queue, key = where
         self._is_plain = False
         parts = names.parse(name)
@@ -298,9 +303,12 @@ class RunQueue:
         if key:
             self._known.add(name)
             self._count += 1
-            self._parking.shut_key(name, own or self._key_before_all(name), where)
+            self._parking.shut_key(name, own or self._key_before_all(name), where, until_s)
             return
-        self._parking.shut(queue)
+        if until_s is None:
+            self._parking.shut(queue)
+        else:
+            self._parking.pacing.close((queue, ""), until_s)
         if not own:
             self.put_first(name)
             return
@@ -312,6 +320,44 @@ class RunQueue:
     def watched(self) -> tuple[set[str], set[Where]]:
         """The queues, and the keys with their queues, whose gates were found shut."""
         return self._parking.watched
+
+    @property
+    def next_rate_s(self) -> float | None:
+        """When the log of a rate is to be looked at (monotonic), or None."""
+        return self._parking.pacing.next_s
+
+    def due_rates(self, now_s: float) -> list[Where]:
+        """Return the queues, and the keys with their queues, whose logs are to be looked at now; see `allow`."""
+        return self._parking.pacing.due(now_s)
+
+    def allow(self, where: Where, count: int, until_s: float) -> None:
+        """Suggest `count` names of a queue, or with a key, and none beyond that before `until_s` (monotonic)."""
+        if where[1] and not self._parking.is_parked(where):
+            self._parking.pacing.forget(where)
+            return
+        self._parking.pacing.allow(where, count, until_s)
+        self._open_rate(where, count)
+
+    def forget_rate(self, where: Where) -> None:
+        """Let a queue or key start what it likes: it has no rate any more."""
+        self._parking.pacing.forget(where)
+        self._open_rate(where, 1)
+
+    def unspent(self, name: str) -> None:
+        """Let another name start for one that was suggested and did not start."""
+        if not self._is_plain:
+            for where in self._parking.pacing.refund(name):
+                self._open_rate(where, 1)
+
+    def _open_rate(self, where: Where, count: int) -> None:
+        queue, key = where
+        if not key:
+            self._open(queue)
+            return
+        for _ in range(count):
+            if not (freed := self._parking.open_key(where)):
+                break
+            self._put_back(freed)
 
     def reopen(self, queue: str, key: str = "") -> None:
         """Suggest names of a queue, or the next one of a key, again."""

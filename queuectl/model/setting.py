@@ -263,6 +263,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Program for a job that has waited too long, as for on_dead; for at most 20 jobs per stale_after.",
     ),
     Setting(
+        "hooks.on_halt",
+        [],
+        _HOOK,
+        command,
+        "Program that the pool starts when a run of it has halted a queue (circuit breaker). Its last argument is the "
+        "path of PAUSED-QUEUE.",
+    ),
+    Setting(
         "hooks.stale_after",
         "1h",
         "a duration of a second or more, such as 10m or 1h",

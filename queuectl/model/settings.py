@@ -60,6 +60,7 @@ class Settings(NamedTuple):
     on_done: tuple[str, ...]
     on_idle: tuple[str, ...]
     on_stale: tuple[str, ...]
+    on_halt: tuple[str, ...]
     stale_after: float
     cluster_scheduler: str
     cluster_keys: str

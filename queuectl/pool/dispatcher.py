@@ -12,7 +12,7 @@ import math
 from typing import assert_never
 
 from queuectl.flows.admission import NEEDS, NO_PLACE, NOT_TAKEN
-from queuectl.flows.gates import BUSY, KEY_FULL
+from queuectl.flows.gates import BUSY, KEY_FULL, KEY_RATE, RATE
 from queuectl.jobs.verdict import (
     Alive,
     Arriving,
@@ -258,6 +258,7 @@ class Dispatcher:
     def passed(self, worker: WorkerProcess | None, name: str, declined: Declined) -> None:
         """Act on the answer that a name could not be claimed; `worker` is None if the pool itself answers."""
         given_s = self._clock.monotonic()
+        self._queue.unspent(name)
         if worker is not None:
             given_s = worker.outstanding.pop(name, given_s)
             if name in worker.unanswered:
@@ -308,7 +309,9 @@ class Dispatcher:
         elif gated.why == BUSY:
             self._again.put(gated.name, Busy())
         else:
-            self._queue.put_behind(gated.name, (gated.queue, gated.key if gated.why == KEY_FULL else ""))
+            key = gated.key if gated.why in (KEY_FULL, KEY_RATE) else ""
+            until_s = self._clock.monotonic() + gated.wait_s if gated.why in (RATE, KEY_RATE) else None
+            self._queue.put_behind(gated.name, (gated.queue, key), until_s)
 
     def _wait_for_change(self, name: str, declined: Arriving | Unreadable | Stuck | Foreign) -> None:
         """Skip a file until it changes, or until its next try is due."""

@@ -1,4 +1,4 @@
-"""Hooks: programs that a pool starts when a job is dead, is done or waits too long, or when the queue is empty.
+"""Hooks: programs that a pool starts when a job is dead, is done or waits too long, or a queue is empty or halted.
 
 Hooks come only from `[hooks]` in queuectl.toml (a user who may write to it may run commands anyway, promise P10), and
 run without a shell. No worker and no round of the supervisor's loop waits for a hook. Two run at once, up to a
@@ -21,7 +21,7 @@ from queuectl.model.lifecycle import DONE
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.spool.session import Session
 
-DEAD, IDLE, STALE = "dead", "idle", "stale"
+DEAD, IDLE, STALE, HALT = "dead", "idle", "stale", "halt"
 
 _AT_ONCE = 2
 _WAITING_AT_MOST = 100
@@ -62,6 +62,7 @@ class Hooks:
             DONE: settings.on_done,
             IDLE: settings.on_idle,
             STALE: settings.on_stale,
+            HALT: settings.on_halt,
         }
         self._cwd = cwd
         self._clock = session.clock
@@ -72,7 +73,7 @@ class Hooks:
         self._is_skipping = False
 
     def fire(self, event: str, record_path: str = "") -> None:
-        """Start the hook of an event soon, if there is one; `record_path` is the job's file."""
+        """Start the hook of an event soon, if there is one; `record_path` is the file that it is about."""
         if not self._commands[event]:
             return
         if len(self._waiting) < _WAITING_AT_MOST:

@@ -13,12 +13,13 @@ from queuectl.pool import notices
 from queuectl.pool.cancellations import Cancellations
 from queuectl.pool.core import Core
 from queuectl.pool.counters import Counters
-from queuectl.pool.hooks import DEAD, IDLE, Hooks
+from queuectl.pool.hooks import DEAD, HALT, IDLE, Hooks
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.pools import StopSummary
 from queuectl.worker.messages import (
     Defect,
     Finished,
+    Halted,
     Left,
     Offers,
     Passed,
@@ -86,6 +87,8 @@ class Outcomes:
                 self._core.queue.offer(needed)
             case Left(job_ids, within_s):
                 self._left, self._left_s = job_ids, within_s
+            case Halted(queue):
+                self._halted(queue)
             case Remark(text, is_warning):
                 self._core.notify(Notice(WARNING if is_warning else INFO, "cluster", text))
             case Restored():
@@ -139,6 +142,8 @@ class Outcomes:
                     self._core.dispatcher.add([rescued.settled.name])
                 else:
                     self.on_end(rescued.settled.name)
+            for queue in self._rescuer.take_halted():
+                self._halted(queue)
 
     # --------------------------------------------------------------------------------------------------- hooks
 
@@ -147,6 +152,10 @@ class Outcomes:
         self._is_idle_fired = False
         if state in (DLQ, DONE):
             self._hooks.fire(DEAD if state == DLQ else DONE, self._core.session.spool.path(state, name))
+
+    def _halted(self, queue: str) -> None:
+        """Fire the hook for a queue that a run of this pool has halted."""
+        self._hooks.fire(HALT, self._core.session.spool.queue_paused_path(queue))
 
     def fire_if_idle(self, _now_s: float = 0.0) -> None:
         """Fire the hook `on_idle` once after the last job."""

@@ -36,6 +36,7 @@ from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.parent_watch import ParentWatch
 from queuectl.pool.presence import Presence
 from queuectl.pool.queue_watch import QueueWatch
+from queuectl.pool.rate_watch import RateWatch
 from queuectl.pool.scanner import Scanner
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.ticks import Plan, Step, Ticks
@@ -135,6 +136,7 @@ class Parts:
             Promotion(self.core),
             ticks,
             self.scanner,
+            RateWatch(self.core),
             Feeding(self.core, self._early_judge, self.scanner, self.control),
             self.control,
             Drain(

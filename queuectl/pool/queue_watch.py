@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from queuectl.errors import QueuectlError
 from queuectl.flows import boards
-from queuectl.flows.gates import Gates
+from queuectl.flows.gates import Gates, has_room
 from queuectl.model import queues, settings
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.queues import Queues
@@ -98,7 +98,7 @@ class QueueWatch:
         old = dict(self._limits)
         queues.replace(self._limits, new.queues)
         for queue in old.keys() | new.queues.keys():
-            if old.get(queue) != new.queues.get(queue):
+            if not queues.counts_alike(old.get(queue, queues.Queue()), new.queues.get(queue, queues.Queue())):
                 self._gates.discard(queue)
         self._crew.send_queues()
         self._core.queue.change_limits(self._limits, slots=self._crew.slots)
@@ -121,7 +121,8 @@ class QueueWatch:
             if proves:
                 inside = boards.alive(self._spool, inside)
             limits = self._limits.get(queue, queues.Queue())
-            if queue in shut and (not limits.slots or len(inside) < limits.slots) and queue not in self._paused:
+            outcomes = boards.outcomes(self._spool, queue) if limits.has_breaker else ""
+            if queue in shut and has_room(limits, len(inside), outcomes) and queue not in self._paused:
                 self._core.queue.reopen(queue)
             with_key = [entry.key for entry in inside]
             for key in [key for each, key in keys if each == queue]:

@@ -12,7 +12,8 @@
                                    split), cancels/ (requests to end a run), signed/ (used ids of signed jobs), clock
                                    (the time of a pool's last look), counts (jobs of the last hour and day);
                                    with a cluster also engine/ (how long runs elsewhere may go on);
-                                   with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock);
+                                   with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock;
+                                   with rates QUEUE.starts and QUEUE.keys/KEY.starts, the last starts);
                                    with unique jobs also unique/ (KEY, the newest job of a key, and NN.lock);
                                    with dead parents also victims/ (PARENT/CHILD, who is dead because of whom);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
@@ -47,6 +48,7 @@ ERROR_ENDING = ".error.txt"
 CANCELLED_ENDING = ".cancelled.txt"
 SPLIT_ENDING = ".split.txt"
 BOARD_ENDING = ".nodes"
+STARTS_ENDING, KEYS_ENDING = ".starts", ".keys"
 FOLDERS = (
     *STATES,
     REJECTED,
@@ -208,6 +210,16 @@ class Layout:
         """Return a lock file of unique keys."""
         return os.path.join(self.unique_dir, f"{number:02d}.lock")
 
+    def starts_path(self, queue: str, key: str = "") -> str:
+        """Return the log of the last starts of a queue, or of its jobs with a key (as in names)."""
+        if not key:
+            return os.path.join(self.gate_dir, f"{queue}{STARTS_ENDING}")
+        return os.path.join(self.key_starts_dir(queue), f"{_key_stem(key)}{STARTS_ENDING}")
+
+    def key_starts_dir(self, queue: str) -> str:
+        """Return the folder with the logs of the keys of a queue."""
+        return os.path.join(self.gate_dir, f"{queue}{KEYS_ENDING}")
+
     def victims_of(self, parent: str) -> str:
         """Return the folder with the names of the jobs that are dead because of a parent."""
         return os.path.join(self.victims_dir, parent)
@@ -231,6 +243,12 @@ class Layout:
 
 def _lease_name(lease: str) -> str:
     return _NO_LEASE.sub("-", lease)[:_LEASE_CHARS]
+
+
+def _key_stem(key: str) -> str:
+    """Return a key, as names have it, for the name of a file: case does not count there. The space has it hashed."""
+    is_plain = key == key.lower() and not names.is_device(key)
+    return key if is_plain else names.key_flag(f"{key} ").lower()
 
 
 def log_parts(name: str) -> LogParts | None:

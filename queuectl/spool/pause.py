@@ -14,7 +14,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import PAUSED, Layout
 from queuectl.system import disk, files
 
-_UNTIL = "until "
+_UNTIL, _BY = "until ", "by "
 _MAX_BYTES = 4096
 
 
@@ -42,11 +42,29 @@ def pause(spool: SpoolDir, reason: str, *, until_at: float | None, queue: str = 
     """
     path = _path(spool, queue)
     _refuse_folder(path)
-    text = reason.replace("\n", " ") + "\n"
-    if until_at is not None:
-        text += f"{_UNTIL}{times.to_text(until_at)}\n"
-    data = text.encode("utf-8", "replace")
-    spool.replace_file(path, data, hint="paused", sync=False, mode=disk.FILE_MODE)
+    spool.replace_file(path, _text(reason, until_at), hint="paused", sync=False, mode=disk.FILE_MODE)
+
+
+def halt(spool: SpoolDir, queue: str, reason: str, *, until_at: float | None, by: str) -> bool:
+    """Create PAUSED-QUEUE for the circuit breaker; return False if a file is there already, which stays as it is.
+
+    `by` is the setting whose limit was reached. Raises OSError.
+    """
+    data = _text(reason, until_at, by)
+    try:
+        spool.publish_file(_path(spool, queue), data, hint="paused", sync=False, mode=disk.FILE_MODE)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _text(reason: str, until_at: float | None, by: str = "") -> bytes:
+    lines = [
+        " ".join(reason.split()),
+        *([f"{_UNTIL}{times.to_text(until_at)}"] if until_at is not None else [""] if by else []),
+        *([f"{_BY}{by}"] if by else []),
+    ]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
 def resume(spool: Layout, queue: str = "") -> bool:
@@ -73,6 +91,15 @@ def until(spool: Layout, queue: str = "") -> float | None:
     except (OSError, ValueError):
         pass
     return None
+
+
+def halted_by(spool: Layout, queue: str) -> str:
+    """Return the setting by which the circuit breaker has paused a queue, from the third line; "" if it has not."""
+    try:
+        lines = _read(_path(spool, queue)).split("\n")
+    except OSError:
+        return ""
+    return lines[2].removeprefix(_BY) if len(lines) > 2 and lines[2].startswith(_BY) else ""
 
 
 def _path(spool: Layout, queue: str) -> str:

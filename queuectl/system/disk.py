@@ -374,6 +374,11 @@ def open_board(path: str) -> int:
     return patiently(os.open, path, READ_WRITE | SAFE)
 
 
+def cut(fd: int, size: int) -> None:
+    """Cut an open file to this size. Raises OSError."""
+    os.ftruncate(fd, size)
+
+
 def mark_lock_file(path: str, data: bytes) -> None:
     """Write into a lock file that another process holds (POSIX: the lock does not protect its bytes)."""
     fd = open_lock_file(path)

@@ -156,6 +156,12 @@ class Left(NamedTuple):
     within_s: float
 
 
+class Halted(NamedTuple):
+    """A run has halted its queue, by the circuit breaker."""
+
+    queue: str
+
+
 class Remark(NamedTuple):
     """Something that people may want to know about the nodes; no problem of this machine."""
 
@@ -163,7 +169,7 @@ class Remark(NamedTuple):
     is_warning: bool = False
 
 
-Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Offers | Left | Remark
+Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Offers | Left | Remark | Halted
 
 _KINDS: tuple[type[Report], ...] = (
     Started,
@@ -177,6 +183,7 @@ _KINDS: tuple[type[Report], ...] = (
     Offers,
     Left,
     Remark,
+    Halted,
 )
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)

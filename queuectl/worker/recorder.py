@@ -12,7 +12,7 @@ from queuectl.model import lifecycle
 from queuectl.spool.blame import Blame, Fault
 from queuectl.spool.session import Session
 from queuectl.worker.link import Link
-from queuectl.worker.messages import Finished, Passed, Restored, Trouble, Vanished
+from queuectl.worker.messages import Finished, Halted, Passed, Restored, Trouble, Vanished
 from queuectl.worker.slot import Slot
 from queuectl.worker.unsettled import EndedRun, Unsettled
 
@@ -103,6 +103,8 @@ class Recorder:
             error_text.write(self.session, settled.name)
         retries = claimed.record.max_retries
         left = max(0, retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
+        if claimed.gate is not None and claimed.gate.halted:
+            self._link.report(Halted(claimed.gate.halted))
         finished = Finished(run.name, claimed.job_id, claimed.attempt, outcome, settled, left, retries, run.command)
         self._link.report(finished)
 
