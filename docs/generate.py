@@ -155,8 +155,9 @@ on_dead = ["notify-send", "A job is dead"]
 HOOKS = """\
 The pool starts a hook in the folder in which the pool was started. A hook gets:
 
-- the path of the job's file as its last argument and in `QUEUECTL_RECORD`;
-- the event in `QUEUECTL_EVENT`: `dead`, `done`, `stale` or `idle`;
+- the path of the job's file as its last argument and in `QUEUECTL_RECORD` (`on_halt`: of the file `PAUSED-QUEUE`, whose
+  first line says what failed);
+- the event in `QUEUECTL_EVENT`: `dead`, `done`, `stale`, `idle` or `halt`;
 - the spool in `QUEUECTL_SPOOL`.
 
 The output of a hook is discarded. Two hooks run at once, and a hundred wait; more are skipped, with one warning. A hook
@@ -183,7 +184,16 @@ Running workers use a change within a second; `queuectl config set queues.mail.s
 [queues.mail]
 slots = 4
 per_key = 1
+
+[queues.api]
+rate = "100/1m"     # at most 100 starts in any minute, over all pools; a retry is a start
+halt_after = 5      # five failed runs in a row pause the queue
+halt_for = "10m"    # then one job tries it
 ```
+
+A rate holds for every window of its length, also one that begins within another. The circuit breaker (`halt_after`,
+`halt_share`) creates the file `PAUSED-api`, whose first line is the last failure. After `halt_for`, or when somebody
+runs `queuectl resume api`, one job of the queue runs at a time: its success opens the queue, its failure pauses it again.
 """.splitlines()
 INBOXES = """\
 ## Inboxes

@@ -91,3 +91,14 @@ def test_files_of_others_are_listed_and_left(unmet: Desk) -> None:
     foreign += [f".queuectl/victims/{name}" for name in ("a/b.txt~", "a/folder", "notes.txt")]
     assert look(unmet, repair=True) == [("foreign", path, False) for path in foreign]
     assert (gates / "fax").is_dir() and (gates / "Mail.txt").exists()
+
+
+def test_logs_of_starts_are_known(desk: Desk) -> None:
+    """The logs of rates belong to their queues; other files beside the logs of keys are reported."""
+    for path in (desk.spool.starts_path("api"), desk.spool.starts_path("api", "berlin")):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).touch()
+    assert look(desk) == []
+    foreign = os.path.join(desk.spool.key_starts_dir("api"), "notes.txt")
+    Path(foreign).touch()
+    assert look(desk) == [("foreign", os.path.relpath(foreign, desk.spool.root), False)]
