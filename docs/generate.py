@@ -193,7 +193,8 @@ halt_for = "10m"    # then one job tries it
 
 A rate holds for every window of its length, also one that begins within another. The circuit breaker (`halt_after`,
 `halt_share`) creates the file `PAUSED-api`, whose first line is the last failure. After `halt_for`, or when somebody
-runs `queuectl resume api`, one job of the queue runs at a time: its success opens the queue, its failure pauses it again.
+runs `queuectl resume api`, one job of the queue runs at a time. Its success opens the queue, its failure pauses the
+queue again.
 """.splitlines()
 INBOXES = """\
 ## Inboxes

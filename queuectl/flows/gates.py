@@ -158,14 +158,12 @@ class Gates:
         gate = self._open.get(place.queue) or self._gate(place.queue)
         if not self._acquire(gate.lock, _PATIENCE_S):
             return Shut(BUSY)
-        passage = None
+        passage: Passage | None = None
         try:
             line = boards.line_of(lease, place.key, job_id)
             taken = self._take_line(gate, place, lease, line)
-            if isinstance(taken, Shut):
-                return taken
-            passage = taken
-            return passage
+            passage = taken if isinstance(taken, Passage) else None
+            return taken
         finally:
             if passage is None:
                 gate.lock.release()
@@ -286,7 +284,7 @@ class Gates:
         return None
 
     def _add_start(self, board: OpenBoard, index: int, start: Start) -> None:
-        """Add a start to its logs; if that cannot be done, blank the line again. Raises OSError."""
+        """Add a start to its logs, or blank the line again. Raises OSError."""
         try:
             self.starts.add(start)
         except BaseException:

@@ -246,9 +246,9 @@ def _lease_name(lease: str) -> str:
 
 
 def _key_stem(key: str) -> str:
-    """Return a key, as names have it, for the name of a file: case does not count there. The space has it hashed."""
+    """Return a key, as names have it, for the name of a file: case does not count there."""
     is_plain = key == key.lower() and not names.is_device(key)
-    return key if is_plain else names.key_flag(f"{key} ").lower()
+    return key if is_plain else names.hashed_flag(key).lower()
 
 
 def log_parts(name: str) -> LogParts | None:
