@@ -132,7 +132,7 @@ def test_key_has_a_rate_of_its_own(tmp_path: Path) -> None:
     assert isinstance(found, Gated)
     assert (found.key, found.why) == ("paris", RATE)
     stems = {name.partition("~")[0] for name in os.listdir(desk.spool.key_starts_dir("api"))}
-    assert stems == {"berlin-", "berlin.starts", "con-", "paris.starts"}
+    assert stems == {"berlin", "berlin.starts", "con", "paris.starts"}
     assert not _log(desk.spool, "paris")
 
 
@@ -246,15 +246,15 @@ def test_log_that_cannot_be_written_stops_the_start(tmp_path: Path, monkeypatch:
     """A full disk leaves no line on the board and no start in the other log (P9)."""
     desk = _desk(tmp_path, api=Queue(rate="1/1m", rate_per_key="1/1m"))
     name = desk.enqueue(id="a", queue="api", key="k")
-    real: Callable[[int, int, bytes], None] = disk.write_at
+    real: Callable[[int, bytes, int], None] = disk.write_at
     writes: list[int] = []
 
-    def write_at(fd: int, offset: int, data: bytes) -> None:
+    def write_at(fd: int, data: bytes, offset: int) -> None:
         if len(data) == rates.LINE_BYTES:
             writes.append(fd)
             if len(writes) == 2:
                 raise OSError(28, "no space left")
-        real(fd, offset, data)
+        real(fd, data, offset)
 
     with monkeypatch.context() as patch:
         patch.setattr(disk, "write_at", write_at)
