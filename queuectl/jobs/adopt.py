@@ -18,7 +18,7 @@ from queuectl.errors import InvalidJobError
 from queuectl.flows import dependencies
 from queuectl.flows.admission import Admission, Refusal
 from queuectl.flows.gates import Passage
-from queuectl.jobs import blocking, ending, unique_drops, uniques
+from queuectl.jobs import blocking, ending, unique_drops
 from queuectl.jobs.take import Taken, put_back
 from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later, Skipped
 from queuectl.model import document, expiry, history, names, record, times
@@ -111,8 +111,6 @@ class Adopter:
             adopted = self._adopt(taken, judged.spec, judged.events, start)
             if isinstance(adopted, Claimed):
                 unique_drops.started(session, adopted.record)
-        if judged.replaces:
-            uniques.replace(session, judged.replaces, by=spec["id"], patience_s=0.0)
         return adopted
 
     def _final_id(self, taken: Taken, wanted: str | None, held: contextlib.ExitStack, *, keep: bool) -> str | None:

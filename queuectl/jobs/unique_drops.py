@@ -17,16 +17,14 @@ from queuectl.model.uniqueness import Accepted, Duplicate
 from queuectl.spool import key_notes
 from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.session import Session
-from queuectl.system import disk
 
 
 class Judged(NamedTuple):
-    """What becomes of a drop: its specification and history, and the waiting job whose place it takes."""
+    """What becomes of a drop: its specification and history."""
 
     spec: dict[str, Any]
     events: list[dict[str, Any]]
     is_skipped: bool = False
-    replaces: str = ""
 
 
 @contextlib.contextmanager
@@ -35,7 +33,8 @@ def judged(
 ) -> Iterator[Judged | None]:
     """Judge a drop and note it, and hold the lock of its key for as long as the block publishes it.
 
-    Yield None if another process holds the lock. A job with a history is no newcomer: it replaces nothing.
+    Yield None if another process holds the lock, or the stripe of a job that is replaced. A job with a history is no
+    newcomer: it replaces nothing.
 
     Raises:
         OSError: a problem of the machine.
@@ -57,7 +56,8 @@ def judged(
         _, changed = unique_enqueue.hasten(events, accepted.due_at, accepted.delay_s, verdict, now_at)
         name = uniques.name_in(session, made, changed)
         key_notes.write(spool, terms.key, uniqueness.note_of(spec["id"], name, terms, verdict, now_at), sync=False)
-        yield Judged(made, changed, replaces=verdict.replaces)
+        # The drop is in the spool, and the note names it: the jobs that it replaces may go before it is a record.
+        yield Judged(made, changed) if uniques.replace_all(session, verdict.replaces, by=spec["id"]) else None
 
 
 def started(session: Session, item: Record) -> None:
@@ -81,23 +81,23 @@ def publish(session: Session, path: str, data: bytes, move: Callable[[Record], s
     if item.standing().ended_to == DONE:  # cut short before the move
         return spool.move(here, DONE, record_name(item.id))
     terms = uniques.terms_of(item)
-    replaces = ""
     with key_notes.locked(spool, terms.key, patience_s=uniques.RECLAIM_PATIENCE_S) as is_locked:
         verdict = uniques.judge(session, terms, item.id) if is_locked else Accepted()
         now_at = session.clock.now()
         if isinstance(verdict, Duplicate):
             event = uniques.skipped(now_at, verdict.reason, duplicate_of=verdict.of)
-            disk.append(path, record.append(len(data), [event]), sync=session.syncs_accepted)
+            # Not appended: what is torn here is taken for a record that the disk has lost.
+            ended = record.append(len(data), [event]).on(data)
+            spool.replace_file(path, ended, hint=item.id, sync=session.syncs_accepted)
             return spool.move(here, DONE, record_name(item.id))
         if is_locked:
             item = _changed(session, path, item, data, verdict)
             name = name_for(item, item.standing(), now_at)
             note = uniqueness.note_of(item.id, name, terms, verdict, now_at)
             key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)
-            replaces = verdict.replaces
         made = move(item)
-    if replaces:
-        uniques.replace(session, replaces, by=item.id, patience_s=0.0)
+    if isinstance(verdict, Accepted):
+        uniques.replace_all(session, verdict.replaces, by=item.id)
     return made
 
 

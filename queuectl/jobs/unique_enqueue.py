@@ -105,8 +105,7 @@ def _publish_one(
         note = uniqueness.note_of(item.job_id, placed.name, terms, verdict, session.clock.now())
         key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)
         producer.publish_chunk([placed], published, sync=session.syncs_accepted)
-    if verdict.replaces:
-        replaced.append((verdict.replaces, item.job_id))
+    replaced += [(old, item.job_id) for old in verdict.replaces]
     return Made(item.job_id, placed.name)
 
 

@@ -57,15 +57,16 @@ def judge(session: Session, terms: Terms, job_id: str) -> Accepted | Duplicate:
     """
     spool = session.spool
     note = key_notes.read(spool, terms.key)
-    if note is not None and note.id == job_id:
-        note = None  # an earlier try noted this very job
-    place = key_notes.place_of(spool, note)
-    verdict = uniqueness.judge(note, place, terms, session.clock.now())
-    if isinstance(verdict, Accepted) and verdict.replaces and verdict.behind:
+    if note is not None and note.id == job_id:  # an earlier try noted this very job
+        verdict: Accepted | Duplicate = uniqueness.again(note)
+    else:
+        verdict = uniqueness.judge(note, key_notes.place_of(spool, note), terms, session.clock.now())
+    if isinstance(verdict, Duplicate) or not verdict.replaces:
+        return verdict
+    if verdict.behind:
         first = key_notes.place_of(spool, Note(verdict.behind))
-        if not (first.waits or first.runs):
-            return verdict._replace(behind="")
-    return verdict
+        verdict = verdict if first.waits or first.runs else verdict._replace(behind="")
+    return verdict._replace(replaces=tuple(each for each in verdict.replaces if not spool.holds(each, (DONE,))))
 
 
 def ask(
@@ -93,6 +94,9 @@ def ask(
             return Busy()
         note = key_notes.read(spool, terms.key)
         is_mine = note is None or note.id == item.id
+        if note is not None and is_mine and not replace_all(session, note.replaces, by=item.id):
+            put_back(session, here, name)
+            return Busy()
         if note is None or is_mine or not _holds(session, note):
             _take_key(session, terms, item.id, note if is_mine else None, is_new=note is None or not is_mine)
             return None
@@ -148,6 +152,22 @@ def reclaim(session: Session, item: Record, state: str) -> None:
             raise QueuectlError(what, hint=f"queuectl show {verdict.of}")
         note = uniqueness.note_of(item.id, record_name(item.id), terms, verdict, session.clock.now())
         key_notes.write(session.spool, terms.key, note, sync=False)
+
+
+def replace_all(session: Session, job_ids: tuple[str, ...], *, by: str) -> bool:
+    """Skip the jobs whose places another one takes; return False if one of them is still there. Waits for nothing.
+
+    Raises:
+        OSError: as `replace`.
+    """
+    for job_id in job_ids:
+        if session.spool.holds(job_id, (DONE,)):
+            continue
+        if not replace(session, job_id, by=by, patience_s=0.0):
+            found = session.spool.find(job_id)
+            if found is not None and found.state in (PENDING, RUNNING):
+                return False
+    return True
 
 
 def replace(session: Session, job_id: str, *, by: str, patience_s: float) -> bool:

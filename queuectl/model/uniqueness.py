@@ -39,6 +39,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """When the first job of its row of replacements was taken in."""
     behind: str = ""
     """The job that ran when the row began."""
+    replaces: tuple[str, ...] = ()
+    """The jobs whose places it takes: none of them may wait any more when it starts."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -60,8 +62,8 @@ class Place(NamedTuple):
 class Accepted(NamedTuple):
     """The newcomer is taken in."""
 
-    replaces: str = ""
-    """The waiting job whose place it takes."""
+    replaces: tuple[str, ...] = ()
+    """The waiting jobs whose places it takes."""
     behind: str = ""
     """The job whose end it waits for."""
     row_at: float | None = None
@@ -111,7 +113,7 @@ def judge(note: Note | None, place: Place, terms: Terms, now_at: float) -> Accep
     if place.waits and note.until != OVER:
         if not terms.replaces:
             return Duplicate(note.id, f"{note.id} has the same unique key and waits")
-        return Accepted(replaces=note.id, behind=note.behind, row_at=times.instant(note.row_at))
+        return Accepted((note.id, *note.replaces), note.behind, times.instant(note.row_at))
     if place.runs and note.until == UNTIL_ENDED:
         if not terms.replaces:
             return Duplicate(note.id, f"{note.id} has the same unique key and runs")
@@ -139,7 +141,13 @@ def note_of(job_id: str, name: str, terms: Terms, accepted: Accepted, now_at: fl
         terms.for_s,
         times.to_text(row_at),
         accepted.behind,
+        accepted.replaces,
     )
+
+
+def again(note: Note) -> Accepted:
+    """Return the verdict on a newcomer that was judged and noted before, and not published."""
+    return Accepted(note.replaces, note.behind, times.instant(note.row_at))
 
 
 def latest_due_at(due_at: float, delay_s: float | None, accepted: Accepted) -> float:

@@ -49,6 +49,12 @@ def waiting(desk: Desk) -> list[str]:
     return sorted(name.partition(",")[0].removesuffix(".json") for name in desk.spool.waiting_names())
 
 
+def only_of(desk: Desk, job_id: str) -> str:
+    """The name in pending/ of a job."""
+    [name] = [name for name in desk.spool.waiting_names() if name.partition(",")[0].removesuffix(".json") == job_id]
+    return name
+
+
 # ----------------------------------------------------------------------------------------------------------- enqueue
 
 
@@ -245,6 +251,22 @@ def test_a_claim_skips_the_older_of_two_that_wait(desk: Desk) -> None:
     desk.enqueue(id="b", unique="other")
     key_notes.write(desk.spool, "k", Note("b", "b.json"), sync=False)
     assert desk.claim("a.json") == Skipped("a.json")
+    assert last(desk, DONE, "a.json") == ("skipped", "", "b")
+
+
+def test_a_replacement_starts_only_when_the_old_job_is_skipped(desk: Desk, other_desk: Desk) -> None:
+    """Else the old one would run after it: its note would be gone by then."""
+    add(desk, "a")
+    add(desk, "b")
+    desk.enqueue(id="b", unique="other")
+    key_notes.write(desk.spool, "k", Note("b", "b.json", replaces=("a",)), sync=False)
+    path = Path(desk.spool.path(PENDING, only_of(desk, "b")))
+    path.write_bytes(path.read_bytes().replace(b'"unique": "other"', b'"unique": "k"'))
+    stripe = other_desk.stripes.of("a")
+    assert stripe.try_acquire()
+    assert desk.claim(path.name) == Busy() and waiting(desk) == ["a", "b"]
+    stripe.release()
+    assert isinstance(desk.claim(path.name), Claimed)
     assert last(desk, DONE, "a.json") == ("skipped", "", "b")
 
 

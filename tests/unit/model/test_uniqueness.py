@@ -95,8 +95,8 @@ def test_the_name_of_a_note_is_safe_on_every_system(key: str) -> None:
     [
         (None, ENDED, SKIP, Accepted()),
         (note(), WAITS, SKIP, Duplicate("old", "old has the same unique key and waits")),
-        (note(), WAITS, REPLACE, Accepted("old", "", NOON_AT - 60)),
-        (note(behind="first"), WAITS, REPLACE, Accepted("old", "first", NOON_AT - 60)),
+        (note(), WAITS, REPLACE, Accepted(("old",), "", NOON_AT - 60)),
+        (note(behind="first"), WAITS, REPLACE, Accepted(("old",), "first", NOON_AT - 60)),
         (note(until="started"), WAITS, SKIP, Duplicate("old", "old has the same unique key and waits")),
         (note(until="started"), RUNS, SKIP, Accepted()),
         (note(until="started"), RUNS, REPLACE, Accepted()),
@@ -125,7 +125,7 @@ def test_unique_for_holds_the_key_whatever_became_of_the_job(until: Any, place: 
 
 def test_a_row_of_replacements_is_due_at_last() -> None:
     """No later than ten times the delay after its first job was taken in."""
-    row = Accepted("old", "", NOON_AT)
+    row = Accepted(("old",), "", NOON_AT)
     assert uniqueness.latest_due_at(NOON_AT + 50, 30, row) == NOON_AT + 50
     assert uniqueness.latest_due_at(NOON_AT + 350, 30, row) == NOON_AT + 300
     assert uniqueness.latest_due_at(NOON_AT + 350, 30, Accepted()) == NOON_AT + 350
