@@ -213,7 +213,7 @@ INBOX_KEYS = (
     (
         "mode",
         "",
-        "The jobs that it accepts. `trusted`: all; `templates`: commands of `[commands]`; `signed`: signed jobs.",
+        "What it takes. `trusted`: all jobs; `templates`: `[commands]`; `signed`: signed jobs; `files`: any file, below.",
     ),
     ("owner", "the folder's name", "Owner of its jobs."),
     (
@@ -225,9 +225,13 @@ INBOX_KEYS = (
     (
         "settle_s",
         "the setting above; 120 on shares",
-        "How long an incomplete file may stay unchanged before it is rejected.",
+        "How long an incomplete file may stay unchanged before it is rejected; with `files`, before it is taken.",
     ),
-    ("receipts", "`true`", "Write `NAME.failed.txt` into the inbox when a job is dead."),
+    (
+        "receipts",
+        "`true`",
+        "Write `NAME.failed.txt` into the inbox when a job is dead; in the mode `files` beside the file in `failed/`.",
+    ),
     ("done_receipts", "`false`", "Write `NAME.done.txt` when a job is done."),
     ("max_bytes", "`1048576`", "Size limit of a file."),
     (
@@ -253,6 +257,49 @@ Each file, `NAME.json`, holds one job. A file that cannot become a job is rename
 and a text file next to it gives the reason. If you correct the file there, it is accepted automatically.
 `queuectl status` shows which files wait in each inbox, which are incomplete, and what delays them. `queuectl why NAME`
 explains one file.
+
+### Inboxes of files
+
+With `mode = "files"` every file in the folder becomes a job: the `command` of the inbox, for this file.
+[files.md](files.md) has whole examples, and the table of when a file is taken.
+
+```toml
+[[inbox]]
+path = "/srv/scans"
+mode = "files"
+match = ["*.pdf"]
+command = ["pdftotext", "{file}", "{folder}/{stem}.txt"]
+```
+
+These keys are for this mode only. The keys `done_receipts`, `max_bytes`, `max_rejected`, `keys` and `audience` are for
+the other modes only.
+""".splitlines()
+FILE_KEYS = (
+    ("command", "", "A list: the program and its arguments, with the placeholders below. No shell reads it."),
+    ("match", '`["*"]`', "Patterns of the names that are taken, ignoring case. Other files are left alone."),
+    ("ignore", "none", "Patterns of names that are left alone although they match."),
+    ("done_file", "", 'The name of a marker that says that a file is whole, such as `"{name}.done"` or `"{stem}.ok"`.'),
+    (
+        "out",
+        "",
+        "The folder that `{out}` stands for; a relative path starts at the spool's root. Files wait while it is missing.",
+    ),
+    ("priority", "`0`", "Priority of the jobs."),
+    ("timeout", "none", 'Limit of each attempt, such as `"10m"`.'),
+    ("max_retries", "the setting", "How often a failed job is retried before its file goes to `failed/`."),
+    ("on_success", '`"done"`', 'The folder in the inbox for files whose jobs succeeded, or `"delete"`.'),
+    ("on_failure", '`"failed"`', "The folder in the inbox for files whose jobs did not."),
+)
+FILE_PLACEHOLDERS = """\
+| placeholder | is filled in with |
+|---|---|
+| `{file}` | the absolute path of the file while its job exists, in the inbox's folder `working/` |
+| `{name}`, `{stem}`, `{suffix}` | its name (`Scan 7.pdf`), without the ending (`Scan 7`), the ending (`.pdf`) |
+| `{folder}` | the folder of `{file}`. What the command makes there goes with the file to `done/` or `failed/` |
+| `{out}` | the folder of the key `out` |
+
+A placeholder may be a part of a word. A file whose name would make a word begin with `-` is left in the inbox, and
+`queuectl status` says why. Write `{{` and `}}` for braces that stay.
 """.splitlines()
 
 
@@ -387,6 +434,12 @@ def settings_text() -> str:
     lines += [f"| `{key}` |{default and f' {default}'} | {meaning} |" for key, default, meaning in INBOX_KEYS] + [
         "",
         *INBOX_FILES,
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{key}` |{default and f' {default}'} | {meaning} |" for key, default, meaning in FILE_KEYS),
+        "",
+        *FILE_PLACEHOLDERS,
     ]
     return "\n".join(lines) + "\n"
 

@@ -73,7 +73,6 @@ class Handover:
         self._spool = session.spool
         self._folder = os.path.join(session.spool.handover_dir, owner)
         self._clock = session.clock
-        self._rng = session.rng
         self._expect = expect
         self._sync = session.syncs_accepted
         self.tokens = Tokens(session, owner)
@@ -179,27 +178,14 @@ class Handover:
         if box is not None and claimed and box.remove(claimed):
             if self._sync:
                 box.sync()
-        else:
+        elif not any(event.claimed for event in item.history):  # no token marks a file of an inbox of files
             self._mark_spent(token)
         self.tokens.done(token)
         if item.extras is PLAIN or not item.extras.unique:
-            return self._publish(path, item)
+            return publish(self._session, path, item)
         from queuectl.jobs import unique_drops  # few jobs have a unique key
 
-        return unique_drops.publish(self._session, path, data, lambda judged: self._publish(path, judged))
-
-    def _publish(self, path: str, item: record.Record) -> str:
-        plain = wanted = name_for(item, item.standing(), self._clock.now())
-        while True:
-            try:
-                disk.move(path, self._spool.path(PENDING, wanted))
-                break
-            except FileExistsError:  # two jobs with one id: keep both; the claim gives one of them another id (P7)
-                wanted = names.beside(plain, f"-{names.new_token(self._rng)}")
-        if self._sync:
-            disk.sync_folder(self._spool.folder(PENDING))
-            disk.sync_folder(self._folder)
-        return wanted
+        return unique_drops.publish(self._session, path, data, lambda judged: publish(self._session, path, judged))
 
     def _mark_spent(self, token: str) -> None:
         try:
@@ -220,3 +206,19 @@ class Handover:
 
     def _path(self, token: str, ending: str = RECORD) -> str:
         return os.path.join(self._folder, token + ending)
+
+
+def publish(session: Session, path: str, item: record.Record) -> str:
+    """Rename a record that is on disk into pending/, never replacing; return its name there. Raises OSError."""
+    spool = session.spool
+    plain = wanted = name_for(item, item.standing(), session.clock.now())
+    while True:
+        try:
+            disk.move(path, spool.path(PENDING, wanted))
+            break
+        except FileExistsError:  # two jobs with one id: keep both; the claim gives one of them another id (P7)
+            wanted = names.beside(plain, f"-{names.new_token(session.rng)}")
+    if session.syncs_accepted:
+        disk.sync_folder(spool.folder(PENDING))
+        disk.sync_folder(os.path.dirname(path))
+    return wanted

@@ -187,6 +187,12 @@ def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int],
         else:
             hint = f"use an inbox in a folder of root or of user {trust.me()}, such as /srv/drop/{inbox.owner}"
         raise UntrustedSpoolError(path, cause=f"{who}, and so {does}", hint=hint, what=_refusing(path, inbox))
+    if is_last and inbox.mode == "files" and not info.st_mode & stat.S_ISVTX:
+        if who := trust.others(info, mine | hosts):
+            cause = f"{who} can write to it, and so could put another folder in the place of working/"
+            hint = f"chmod +t {trust.quoted(path)}"
+            raise UntrustedSpoolError(path, cause=cause, hint=hint, what=_refusing(path, inbox))
+        return
     if stat.S_ISLNK(info.st_mode) or (is_last and not is_trusted):
         return
     if info.st_mode & stat.S_ISVTX and not is_last:

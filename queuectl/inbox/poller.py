@@ -1,45 +1,35 @@
-"""Poll one inbox: accept complete jobs, reject invalid files, write receipts.
+"""Poll an inbox of jobs: accept complete jobs, reject invalid files, write receipts.
 
-A poll lists names, and reads only files that may be accepted now. If the inbox cannot be used, the next poll tries
-again; each problem is reported once. A process of its own polls each inbox (`process`), because its share may hang.
+A poll lists names, and reads only files that may be accepted now.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
-from queuectl.inbox import limits, opening, replay
+from queuectl.inbox import limits, replay
 from queuectl.inbox.folder import Cause, Folder, Listing
 from queuectl.inbox.handover import Handover
-from queuectl.inbox.identity import identity_of
 from queuectl.inbox.judge import Judge, NotYetError
 from queuectl.inbox.limits import Limits
+from queuectl.inbox.polling import Polling
 from queuectl.inbox.receipts import Receipts
 from queuectl.inbox.rejections import Rejections
-from queuectl.inbox.state import ROWS, InboxFile, InboxState, publish
-from queuectl.inbox.trust import check_keys
+from queuectl.inbox.state import ROWS, InboxFile, InboxState
 from queuectl.model import times
 from queuectl.model.inbox import Inbox
-from queuectl.model.notice import INFO, WARNING, Notice
+from queuectl.model.notice import WARNING
 from queuectl.model.record import Record
 from queuectl.spool.session import Session
-from queuectl.system import files, sharing, volume
+from queuectl.system import files, sharing
 
 _WATCHED_AT_MOST = 1000
 # Used signed ids that have expired are forgotten this often.
 _SWEEP_S = 3600.0
-# A copy over a network may pause for longer than one on this machine.
-_NETWORK_SETTLE_S = 120.0
-_FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
-
-
 # Why a file is skipped for now: it may become complete; it is tried again; it is not a regular file.
 _ARRIVING, _UNREADABLE, _FOREIGN = "arriving", "unreadable", "foreign"
 
@@ -53,22 +43,11 @@ class _File(NamedTuple):
     cause: Cause
 
 
-class Poller:
-    """Polls one inbox. `notices` collects messages for people; the caller takes them from there.
-
-    `beat` is called between two steps of a poll, so that the supervisor sees that the poll makes progress.
-    """
+class Poller(Polling):
+    """Polls an inbox of jobs."""
 
     def __init__(self, session: Session, inbox: Inbox, path: str, *, beat: Callable[[], None] = lambda: None) -> None:
-        self.notices: list[Notice] = []
-        self._session = session
-        self._spool = session.spool
-        self._clock = session.clock
-        self._inbox = msgspec.structs.replace(inbox, path=path)
-        self._path = path
-        self._beat = beat
-        self._folder: tuple[int, int] | None = None
-        """The folder of the last poll, by device and inode."""
+        super().__init__(session, inbox, path, beat=beat)
         self._has_polled = False
         self._strange: set[str] = set()
         self._judge = Judge(session, self._inbox)
@@ -78,48 +57,15 @@ class Poller:
         self._receipts = Receipts(session, inbox, notify=self.notices.append, beat=beat)
         self._handover = Handover(session, inbox.owner, expect=self._expect)
         self._limits = Limits(inbox, clock=self._clock)
-        self._settle_s = _NETWORK_SETTLE_S if self.is_far() else session.settings.settle_s
-        if isinstance(inbox.settle_s, int | float):
-            self._settle_s = inbox.settle_s
         self._arriving: dict[str, _File] = {}
         self._tried_to = ""
         """The last file that the last poll tried, of those beyond the number that can be watched."""
         self._next_sweep_s = self._clock.monotonic()
-        self._reported_trouble = ""
-        self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
-        self._shown: InboxState | None = None
-        self._shown_s = 0.0
-
-    def is_far(self) -> bool:
-        """Whether the folder is not on a disk of this machine, so that its file system sends no events."""
-        return volume.of(self._path).nature in _FAR
-
-    @property
-    def state(self) -> InboxState:
-        """What the last poll found."""
-        return self._state
 
     @property
     def rejected(self) -> int:
         """How many files the last poll rejected."""
         return self._rejections.latest
-
-    def step(self) -> list[str]:
-        """Poll once, and report problems as notices; return the names in pending/ of the accepted jobs."""
-        try:
-            if self._inbox.keys:
-                check_keys(self._spool, self._session.settings)
-            published = self.poll()
-        except OSError as error:
-            self._trouble(self._words(error))
-            return []
-        except (UntrustedSpoolError, InvalidSettingsError) as error:
-            self._trouble(f"{error}: {error.cause}; {error.hint}")
-            return []
-        if self._reported_trouble:
-            self._say(INFO, "is reachable again")
-            self._reported_trouble = ""
-        return published
 
     def poll(self) -> list[str]:
         """Poll once; return as `step`.
@@ -133,19 +79,10 @@ class Poller:
             return self._poll(box)
 
     def _opened(self) -> Folder:
-        """Judge and open the folder again, because modes change and a share can be unmounted between two polls."""
-        opened = opening.open_inbox(self._spool, self._inbox)
-        try:
-            identity = identity_of(self._spool)
-            if self._folder not in (None, opened.identity):
-                what = "is now a different folder: it was renamed, made again or mounted again"
-                self._say(WARNING, f"{self._path} {what}; queuectl takes files from the new folder")
-            self._folder = opened.identity
-            return Folder(self._path, identity, rng=self._session.rng, tokens=self._handover.tokens, fd=opened.fd)
-        except BaseException:
-            if opened.fd >= 0:
-                os.close(opened.fd)
-            raise
+        def use(fd: int, identity: str) -> Folder:
+            return Folder(self._path, identity, rng=self._session.rng, tokens=self._handover.tokens, fd=fd)
+
+        return self._open(use)
 
     def _poll(self, box: Folder) -> list[str]:
         found = box.scan()
@@ -187,15 +124,6 @@ class Poller:
             with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError), self._opened() as box:
                 self._receipts.settle(box)
                 self._handover.tokens.settle()
-
-    def show(self, *, every_s: float) -> None:
-        """Publish the state if it has changed, and at least every `every_s` seconds."""
-        now_s = self._clock.monotonic()
-        is_new = self._shown is None or _news(self._shown) != _news(self._state)
-        if is_new or now_s >= self._shown_s + every_s:
-            with contextlib.suppress(OSError):
-                publish(self._spool, self._state)
-                self._shown, self._shown_s = self._state, now_s
 
     # ------------------------------------------------------------------------------------------------- taking in
 
@@ -341,34 +269,3 @@ class Poller:
             foreign=tuple(sorted(foreign)[:3]),
             taken=self._state.taken + published,
         )
-
-    def _words(self, error: OSError) -> str:
-        where = os.path.join(self._path, error.filename) if error.filename else self._path
-        if isinstance(error, FileNotFoundError) and where == self._path:
-            return f"there is no folder {self._path}; create it, or remove it from {self._spool.settings_path}"
-        return f"{error.strerror or error}: {where}"
-
-    def _trouble(self, text: str) -> None:
-        if text != self._reported_trouble:
-            self._reported_trouble = text
-            self._say(WARNING, f"{text}; queuectl tries again automatically")
-        self._state = msgspec.structs.replace(self._state, trouble=text)
-
-    def _say(self, level: str, text: str) -> None:
-        self.notices.append(Notice(level, "inbox", text))
-
-
-def _news(state: InboxState) -> object:
-    """Return the part of a state that is written at once if it changes: all but how long files are quiet."""
-    rows = tuple((row.name, row.size, row.why) for row in state.rows)
-    return (
-        state.waiting,
-        state.arriving,
-        rows,
-        state.held_back,
-        state.rejected,
-        state.refused,
-        state.foreign,
-        state.taken,
-        state.trouble,
-    )

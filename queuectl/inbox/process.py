@@ -10,12 +10,13 @@ import contextlib
 import random
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from queuectl.inbox import opening
-from queuectl.inbox.poller import Poller
-from queuectl.model.inbox import Inbox
+from queuectl.inbox.polling import Polling
+from queuectl.model.inbox import FILES, Inbox
 from queuectl.model.notice import Notice
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
@@ -67,14 +68,27 @@ def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) 
         _Loop(conn, Session(spool, made, Clock(), random.Random()), inbox).run()
 
 
+def _poller_of(session: Session, inbox: Inbox, path: str, beat: Callable[[], None]) -> Polling:
+    """Return the poller for the mode of an inbox; each loads only its own modules."""
+    if inbox.mode == FILES:
+        from queuectl.inbox.file_poller import FilePoller
+
+        return FilePoller(session, inbox, path, beat=beat)
+    from queuectl.inbox.poller import Poller
+
+    return Poller(session, inbox, path, beat=beat)
+
+
 class _Loop:
     def __init__(self, conn: Connection, session: Session, inbox: Inbox) -> None:
         self._conn = conn
         self._clock = session.clock
         path = opening.inbox_path(session.spool, inbox)
         self._next_beat_s = 0.0
-        self._poller = Poller(session, inbox, path, beat=self._beat)
-        self._watch = None if self._poller.is_far() else Watch(path)
+        self._poller = _poller_of(session, inbox, path, self._beat)
+        self._watch = None if self._poller.is_far() else Watch(path, tells_renames=inbox.mode == FILES)
+        if self._watch is not None and self._watch.renamed is not None:
+            self._poller.renamed = self._watch.renamed
         disk.make_folder(session.spool.inbox_dir)
         self._lock = FileLock(session.spool.inbox_path(inbox.owner, "lock"))
         self._scan_s = session.settings.scan_s
@@ -110,7 +124,7 @@ class _Loop:
             return _PAUSE_S
         if state.waiting and self._poller.rejected:
             return max(_PAUSE_S, took_s)  # good files may wait behind bad ones
-        return max(self._scan_s, took_s / _LIST_SHARE)
+        return max(min(self._scan_s, max(_PAUSE_S, self._poller.due_s)), took_s / _LIST_SHARE)
 
     def _report(self, published: list[str], *, is_drained: bool) -> None:
         notices = self._poller.notices
@@ -146,7 +160,7 @@ class _Loop:
                 return ""
             assert self._watch is not None
             found = self._watch.names()
-            if not self._watch.armed or any(not name.startswith(".") and not name.endswith(".txt") for name in found):
+            if not self._watch.armed or any(map(self._poller.is_news, found)):
                 # Events come in crowds; one poll is enough for all of them.
                 until_s = min(until_s, self._clock.monotonic() + _PAUSE_S)
                 if self._conn.poll(_PAUSE_S):

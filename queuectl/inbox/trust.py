@@ -79,12 +79,14 @@ def check_key(path: str) -> None:
 
 def check_commands(spool: SpoolDir, settings: Settings) -> None:
     """Refuse commands whose program is missing, a batch file, or replaceable by others. Raises as `check_all`."""
-    if not settings.commands:
+    of_files = [inbox for inbox in settings.inboxes if inbox.command]
+    if not settings.commands and not of_files:
         return
-    from queuectl.model.command import is_batch
+    from queuectl.model.command import Command, is_batch
 
-    for name, command in settings.commands.items():
-        key = f"commands.{name}.argv"
+    commands = [(f"commands.{name}.argv", command) for name, command in settings.commands.items()]
+    commands += [(f"inbox.command of {inbox.owner}", Command(argv=inbox.command)) for inbox in of_files]
+    for key, command in commands:
         program = find_program(command)
         if not program:
             what = f"{spool.settings_path}: {key}: there is no program {command.argv[0]!r}"

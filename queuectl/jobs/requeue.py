@@ -8,18 +8,19 @@ as soon as a pool looks.
 from __future__ import annotations
 
 import contextlib
+import os
 
-from queuectl.errors import DamagedRecordError
+from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.jobs import error_text, repair, uniques
 from queuectl.jobs.revive import Reviver
 from queuectl.model import history, names, record
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED
+from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, REQUEUED
 from queuectl.spool import victims
 from queuectl.spool.layout import name_for
 from queuectl.spool.lookup import Job, find_in, load
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes, held
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 # A command brings back so many jobs of one parent, for so long; a pool does the rest.
 _REVIVE_AT_MOST = 1000
@@ -49,6 +50,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     except DamagedRecordError:
         stored = repair.repaired(session, found)
     item = stored.record
+    _check_file(item)
     if item.extras.unique:
         uniques.reclaim(session, item, found.state)
     event = history.event(REQUEUED, session.clock.now(), by=by)
@@ -61,6 +63,22 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     if sync:
         disk.sync_folder(spool.folder(PENDING))
     return load(session, PENDING, name)
+
+
+def _check_file(item: record.Record) -> None:
+    """Refuse to run a job again whose file has left the working folder of its inbox, because it would not find it.
+
+    Raises:
+        QueuectlError: where the file is now, and what to do.
+    """
+    claimed = next((event.claimed for event in item.history if event.event == ENQUEUED), "")
+    if claimed and files.sig_of(claimed) is None:
+        inbox = os.path.dirname(os.path.dirname(os.path.dirname(claimed)))
+        raise QueuectlError(
+            f"the file of job {item.id} is no longer in the working folder of its inbox",
+            cause=f"{claimed} was moved when the job ended, so the command would not find it",
+            hint=f"move the file {os.path.basename(claimed)} back into {inbox}: it becomes a new job there",
+        )
 
 
 def _revive(session: Session, job_id: str) -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "exit_status",
     "expiry",
     "extras",
+    "file_command",
     "flow",
     "folding",
     "history",

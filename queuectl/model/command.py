@@ -121,7 +121,7 @@ def _check(path: str, name: str, command: Command) -> None:
     if not command.argv or not command.argv[0].strip() or any("\0" in word for word in command.argv):
         raise _error(path, f"{key}.argv", 'takes a list: a program and its arguments, such as ["convert", "{in}"]')
     _check_program(path, f"{key}.argv", command)
-    if command.cwd and not _is_absolute(command.cwd):
+    if command.cwd and not is_absolute(command.cwd):
         raise _error(path, f"{key}.cwd", "takes an absolute folder; the default is the folder of `worker start`")
     if command.max_retries is not None and not 0 <= command.max_retries <= job.RETRIES_LIMIT:
         raise _error(path, f"{key}.max_retries", f"takes a whole number from 0 to {job.RETRIES_LIMIT}")
@@ -161,7 +161,7 @@ def _check_param(path: str, key: str, param: Param) -> None:
     if not needed:
         wanted = {"path": "under", "match": "pattern", "choice": "of"}[param.type]
         raise _error(path, f"{key}.{wanted}", "is missing")
-    if param.type == "path" and not _is_absolute(param.under):
+    if param.type == "path" and not is_absolute(param.under):
         raise _error(path, f"{key}.under", f"{param.under!r:.60} is not absolute")
     if param.type == "match":
         try:
@@ -184,7 +184,7 @@ def _check_param(path: str, key: str, param: Param) -> None:
 def _check_program(path: str, key: str, command: Command) -> None:
     """Refuse a program through which a producer could choose more than words of its command line."""
     program = command.argv[0]
-    if not _is_absolute(program) and re.search(r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/", program):
+    if not is_absolute(program) and re.search(r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/", program):
         raise _error(path, key, f"{program!r:.60} is neither absolute nor a plain name; write its full path")
     if is_batch(program):
         what = f"{program!r:.60} is a batch file: cmd.exe would read its arguments again as commands"
@@ -211,7 +211,8 @@ def is_batch(program: str) -> bool:
     return program.rstrip(". ").lower().endswith(BATCH_ENDINGS)
 
 
-def _is_absolute(path: str) -> bool:
+def is_absolute(path: str) -> bool:
+    """Return whether a path is absolute on this system."""
     if sys.platform == "win32":
         return bool(_WINDOWS_DRIVE.match(path)) or path.startswith("\\\\")
     return posixpath.isabs(path)
@@ -289,9 +290,15 @@ def _text(name: str, value: object, *, most: int) -> str:
         raise _refused(name, "contains a NUL character")
     if safe(value) != value:
         raise _refused(name, f"contains an invisible character: {safe(value)[:80]}")
-    if sys.platform == "win32" and (found := _BEST_FIT.intersection(value)):
-        raise _refused(name, f"contains {min(found)!a}, which some programs read as a quote, a dash or a separator")
+    if sys.platform == "win32" and (why := why_bad_text(value)):
+        raise _refused(name, why)
     return value
+
+
+def why_bad_text(value: str) -> str:
+    """Return which character of a text a Windows program may read as another one, or ""."""
+    found = _BEST_FIT.intersection(value)
+    return f"contains {min(found)!a}, which some programs read as a quote, a dash or a separator" if found else ""
 
 
 def why_bad_path(text: str, *, windows: bool) -> str:

@@ -34,6 +34,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     text: str = ""
     batch: str = ""
     file: str = ""
+    claimed: str = ""
     left: tuple[int, ...] = ()
     killed: tuple[int, ...] = ()
     result_bytes: int | None = None

@@ -8,10 +8,12 @@ from typing import Literal
 import msgspec
 
 from queuectl.errors import InvalidSettingsError
-from queuectl.model import job, names, times
+from queuectl.model import file_command, job, names, times
+from queuectl.model.file_command import DELETE
+from queuectl.model.lifecycle import DONE, FAILED
 
 SECTION = "inbox"
-TRUSTED, TEMPLATES, SIGNED = "trusted", "templates", "signed"
+TRUSTED, TEMPLATES, SIGNED, FILES = "trusted", "templates", "signed", "files"
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,8 +21,9 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     path: str
     """The folder; a relative path starts at the spool's root."""
-    mode: Literal["trusted", "templates", "signed"]
-    """The jobs that a file may hold: any; only commands named in the settings; any job that a key signed."""
+    mode: Literal["trusted", "templates", "signed", "files"]
+    """The jobs that a file may hold: any; only commands named in the settings; any job that a key signed. files: a file
+    is no job but what `command` works on."""
     owner: str = ""
     """The owner of the jobs. Owners take turns. Default: the folder's name."""
     queue: str = ""
@@ -45,6 +48,26 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """signed: the folder with the keys, one file NAME.key per key."""
     audience: str = ""
     """signed: the name that jobs must be signed for (`queuectl sign --for`). Default: the spool's identity."""
+    command: tuple[str, ...] = ()
+    """files: the words to run for each file, with `file_command.PLACEHOLDERS`."""
+    match: tuple[str, ...] = ("*",)
+    """files: patterns of the names that are taken, ignoring case."""
+    ignore: tuple[str, ...] = ()
+    """files: patterns of names that are left alone."""
+    out: str = ""
+    """files: the folder that `{out}` stands for; a relative path starts at the spool's root."""
+    priority: int = 0
+    """files: the priority of the jobs."""
+    timeout: float | str | None = None
+    """files: the limit of each attempt."""
+    max_retries: int | None = None
+    """files: the retries of the jobs; None: the setting."""
+    on_success: str = DONE
+    """files: the folder of the inbox for files whose jobs succeeded; `delete`: they are deleted."""
+    on_failure: str = FAILED
+    """files: the folder of the inbox for files whose jobs ended otherwise."""
+    done_file: str = ""
+    """files: the name of the marker that says that a file is whole, with `{name}` or `{stem}`."""
 
 
 def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
@@ -98,7 +121,8 @@ def example() -> list[str]:
         "# A file that cannot become a job is renamed there to NAME.rejected; a text file next to it gives the reason.",
         "# [[inbox]]",
         '# path = "/srv/drop/anna"',
-        '# mode = "trusted"         # trusted: any command; templates: only [commands]; signed: only signed jobs',
+        '# mode = "trusted"         # trusted: any command; templates: only [commands]; signed: only signed jobs;',
+        "#                          # files: any file, for the command of this inbox (docs/settings.md)",
         '# owner = "anna"           # owner of the jobs; default: the name of the folder',
         '# queue = "mail"           # queue of the jobs; default: the default queue',
         "# receipts = true          # write NAME.failed.txt for a dead job; done_receipts: also NAME.done.txt",
@@ -128,6 +152,11 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
             raise _error(path, f"{SECTION}.{key}", f"takes a whole number of {low} or more")
     if inbox.max_bytes > job.JOB_MAX_BYTES:
         raise _error(path, f"{SECTION}.max_bytes", f"takes at most {job.JOB_MAX_BYTES}")
+    for key in _OTHERS if inbox.mode == FILES else _FILES_ONLY:
+        if getattr(inbox, key) != _DEFAULTS[key]:
+            raise _error(path, f"{SECTION}.{key}", f"is not for mode {inbox.mode}")
+    if inbox.mode == FILES:
+        inbox = _checked_files(path, inbox)
     if (inbox.mode == SIGNED) != bool(inbox.keys):
         what = "is missing: the folder with the keys" if inbox.mode == SIGNED else f"is not for mode {inbox.mode}"
         raise _error(path, f"{SECTION}.keys", what)
@@ -138,6 +167,48 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
     return msgspec.structs.replace(inbox, owner=owner)
 
 
+def _checked_files(path: str, inbox: Inbox) -> Inbox:
+    """Check the keys of an inbox of files. Raises InvalidSettingsError."""
+    if why := file_command.why_bad_command(inbox.command, has_out=bool(inbox.out)):
+        raise _error(path, f"{SECTION}.command", why)
+    for key in ("match", "ignore"):
+        if any(not each or "/" in each or "\0" in each for each in getattr(inbox, key)):
+            raise _error(path, f"{SECTION}.{key}", 'takes a list of patterns of names, such as ["*.pdf", "*.tif"]')
+    if not inbox.match:
+        raise _error(path, f"{SECTION}.match", 'is empty, so no file would be taken; use ["*"] for all files')
+    for key in ("on_success", "on_failure"):
+        folder = getattr(inbox, key)
+        if key == "on_failure" and folder == DELETE:
+            raise _error(path, f"{SECTION}.{key}", "takes the name of a folder: a file is deleted only after success")
+        if why := file_command.why_bad_folder(folder):
+            raise _error(path, f"{SECTION}.{key}", f"{folder[:60]!r} {why}")
+    if inbox.on_success.lower() == inbox.on_failure.lower():
+        raise _error(path, f"{SECTION}.on_failure", f"{inbox.on_failure!r} is on_success too; use two folders")
+    if inbox.done_file and (why := file_command.why_bad_done_file(inbox.done_file)):
+        raise _error(path, f"{SECTION}.done_file", f"{inbox.done_file[:60]!r} {why}")
+    if "\0" in inbox.out:
+        raise _error(path, f"{SECTION}.out", "takes a folder")
+    if abs(inbox.priority) > job.PRIORITY_LIMIT:
+        what = f"takes a whole number from -{job.PRIORITY_LIMIT} to {job.PRIORITY_LIMIT}"
+        raise _error(path, f"{SECTION}.priority", what)
+    if inbox.max_retries is not None and not 0 <= inbox.max_retries <= job.RETRIES_LIMIT:
+        raise _error(path, f"{SECTION}.max_retries", f"takes a whole number from 0 to {job.RETRIES_LIMIT}")
+    if inbox.timeout is not None:
+        try:
+            if times.parse_duration(inbox.timeout) == 0:
+                raise ValueError("zero would end every attempt at once; remove it for no limit")
+        except ValueError as error:
+            raise _error(path, f"{SECTION}.timeout", str(error)) from error
+    return inbox
+
+
+# Keys that only inboxes of files have, and keys that they have not.
+_FILES_ONLY = (
+    *("command", "match", "ignore", "out", "priority", "timeout", "max_retries"),
+    *("on_success", "on_failure", "done_file"),
+)
+_OTHERS = ("done_receipts", "max_bytes", "max_rejected", "keys", "audience")
+_DEFAULTS = dict(zip(Inbox.__struct_fields__, (None, None, *Inbox.__struct_defaults__), strict=False))
 AUDIENCE_TAKES = "use up to 64 letters, digits and . _ -, with a letter or digit first"
 
 

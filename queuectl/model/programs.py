@@ -210,6 +210,11 @@ def why_unsafe(argv: Sequence[str], kind: Kind) -> str:
     return ""
 
 
+def runs_value(option: str) -> bool:
+    """Return whether an option runs its value in every program."""
+    return _RUNS_VALUE.fullmatch(option) is not None
+
+
 def program_name(word: str) -> str:
     """Return a program's name for the table: no folder, lower case, and no version unless the table has it."""
     name = re.split(r"[\\/]", word)[-1].lower().removesuffix(".exe")

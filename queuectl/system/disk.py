@@ -234,10 +234,17 @@ def _libc() -> ModuleType:
 
 
 @as_owner
-def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
+def move(
+    source: str,
+    target: str,
+    *,
+    patience_s: float = SHARING_DEADLINE_S,
+    at: int | None = None,
+    to: int | None = None,
+) -> None:
     """Rename within the file system, never replacing a file (promise P7). On Windows wait for a file that is open.
 
-    With `at` both names are in that folder.
+    With `at` both names are in that folder; with `to` as well, the target is in the folder `to`.
 
     Raises:
         FileExistsError: `target` exists; nothing was moved.
@@ -247,7 +254,7 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
         patiently(os.rename, source, target, patience_s=patience_s)
         return
     libc = _libc()
-    folder = () if at is None else (at,)
+    folder = () if at is None else (at,) if to is None else (at, to)
     if libc.rename_no_replace(source.encode(*_PATHS), target.encode(*_PATHS), *folder) == 0:
         return
     code = libc.last_errno()
@@ -255,9 +262,10 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
         raise OSError(code, os.strerror(code), source, None, target)
     # A file system without the flag (NFS, some FUSE). The caller holds the id's stripe, so only a person with a mouse
     # could act between the two calls. Link and unlink would be worse: a crash in between leaves the job in two places.
-    if sig_of(target, at=at) is not None:
+    to = at if to is None else to
+    if sig_of(target, at=to) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), source, None, target)
-    os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)
+    os.rename(source, target, src_dir_fd=at, dst_dir_fd=to)
 
 
 @as_owner
@@ -327,9 +335,9 @@ def remove_tree(path: str) -> None:
 
 
 @as_owner
-def remove_folder(path: str) -> None:
+def remove_folder(path: str, *, at: int | None = None) -> None:
     """Delete an empty folder. Raises OSError (ENOTEMPTY)."""
-    os.rmdir(path)
+    os.rmdir(path, dir_fd=at)
 
 
 @as_owner
@@ -348,6 +356,21 @@ def make_folder(path: str, *, mode: int = FOLDER_MODE) -> None:
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+
+
+@as_owner
+def make_folder_in(path: str, mode: int, *, at: int | None = None) -> None:
+    """Create a folder with exactly this mode, whatever the umask (POSIX). Raises FileExistsError, OSError."""
+    os.mkdir(path, mode & 0o777, dir_fd=at)
+    if sys.platform == "win32":
+        return
+    fd = os.open(path, READ | os.O_DIRECTORY | NOFOLLOW, dir_fd=at)
+    try:
+        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+            with contextlib.suppress(PermissionError):  # a share may have modes of its own
+                os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
 
 
 @as_owner

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from queuectl.system.acting import as_owner
-from queuectl.system.sharing import SHARING_DEADLINE_S, open_handle, patiently
+from queuectl.system.sharing import SHARING_DEADLINE_S, is_open_elsewhere, open_handle, patiently
 
 READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 READ_WRITE = READ | os.O_RDWR
@@ -99,6 +99,53 @@ def last_change(path: str) -> tuple[int, float]:
     return info.st_size, info.st_mtime if os.name == "nt" else info.st_ctime
 
 
+@as_owner
+def look(path: str, *, at: int | None = None) -> os.stat_result | None:
+    """Return the facts of whatever has this name, without following a link; None if nothing has it. Raises OSError."""
+    try:
+        return os.lstat(path, dir_fd=at)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@as_owner
+def has_writer(path: str, *, at: int | None = None) -> bool | None:
+    """Return whether a process has a file open for writing; None if the system does not tell.
+
+    Linux tells it of files of this process' user (`written_at`). Windows tells whether any program has the file open
+    in a way that excludes others, or for writing.
+
+    Raises:
+        NotRegularError, FileNotFoundError, OSError: as `read`.
+    """
+    if sys.platform == "win32":
+        return is_open_elsewhere(path)
+    if sys.platform != "linux":
+        return None
+    fd, _ = open_regular(path, at)
+    try:
+        return _refuses_lease(fd)
+    finally:
+        os.close(fd)
+
+
+def _refuses_lease(fd: int) -> bool | None:
+    """Return whether the system refuses a read lease of an open file because of a writer; None for other reasons."""
+    assert sys.platform == "linux"
+    import fcntl
+    import signal
+
+    try:
+        # A writer that arrives during the microseconds of the lease waits for its end, and the system sends a signal.
+        # SIGURG does nothing; the default signal would end this process.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    return False
+
+
 def written_at(path: str) -> float | None:
     """Return when a file last changed, by the system's clock, if a process has it open for writing; else None.
 
@@ -107,24 +154,14 @@ def written_at(path: str) -> float | None:
     """
     if sys.platform != "linux":
         return None
-    import fcntl
-    import signal
-
     try:
         fd = _open_to_read(path)
     except OSError:
         return None
     try:
-        # A writer that arrives during the microseconds of the lease waits for its end, and the system sends a signal.
-        # SIGURG does nothing; the default signal would end this process.
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return os.fstat(fd).st_ctime if error.errno == errno.EAGAIN else None
+        return os.fstat(fd).st_ctime if _refuses_lease(fd) else None
     finally:
         os.close(fd)
-    return None
 
 
 # ------------------------------------------------------------------------------------------------------ open handles

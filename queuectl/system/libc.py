@@ -42,20 +42,20 @@ def _find_no_replace() -> Callable[..., int]:
         handle.renameat2.argtypes = (integer, text, integer, text, unsigned)
         renameat2: Callable[..., int] = handle.renameat2
 
-        def rename_on_linux(source: bytes, target: bytes, folder: int = _AT_FDCWD) -> int:
-            return renameat2(folder, source, folder, target, _RENAME_NOREPLACE)
+        def rename_on_linux(source: bytes, target: bytes, folder: int = _AT_FDCWD, to: int | None = None) -> int:
+            return renameat2(folder, source, folder if to is None else to, target, _RENAME_NOREPLACE)
 
         return rename_on_linux
     if sys.platform == "darwin" and hasattr(handle, "renameatx_np"):
         handle.renameatx_np.argtypes = (integer, text, integer, text, unsigned)
         renameatx_np: Callable[..., int] = handle.renameatx_np
 
-        def rename_on_macos(source: bytes, target: bytes, folder: int = _AT_FDCWD_MACOS) -> int:
-            return renameatx_np(folder, source, folder, target, _RENAME_EXCL)
+        def rename_on_macos(source: bytes, target: bytes, folder: int = _AT_FDCWD_MACOS, to: int | None = None) -> int:
+            return renameatx_np(folder, source, folder if to is None else to, target, _RENAME_EXCL)
 
         return rename_on_macos
 
-    def unsupported(_source: bytes, _target: bytes, _folder: int = 0) -> int:
+    def unsupported(_source: bytes, _target: bytes, *_folders: int) -> int:
         ctypes.set_errno(errno.ENOSYS)
         return -1
 
@@ -63,7 +63,8 @@ def _find_no_replace() -> Callable[..., int]:
 
 
 rename_no_replace: Callable[..., int] | None = None if os.name == "nt" else _find_no_replace()
-"""The system's rename that refuses to replace: source, target, and optionally the handle of the folder of both names.
+"""The system's rename that refuses to replace: source, target, and optionally the handle of the folder of both names,
+or the handles of their two folders.
 
 None on Windows, where plain rename already refuses.
 """

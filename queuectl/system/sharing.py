@@ -24,6 +24,7 @@ GLANCE_S = 0.1
 # programs read one file in a loop without a pause, 3 of 1,000 tries succeed).
 _SHARING_PAUSE_S = 0.02
 _FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
+_FILE_SHARE_READ = 1
 _DELETE = 0x00010000  # the right to delete and to rename
 
 # Errors of the machine, not of a job (promise P9): no attempt is counted, and the pool waits.
@@ -80,13 +81,31 @@ def check_free(path: str) -> None:
         _winapi.CloseHandle(open_handle(path, _DELETE))
 
 
-def open_handle(path: str, access: int) -> int:
-    """Return a Windows handle to a file that does not block other programs."""
+def is_open_elsewhere(path: str) -> bool:
+    """Return whether a program has this file open, for writing or to the exclusion of others (Windows).
+
+    Readers that let others read do not count. Raises OSError.
+    """
     if sys.platform != "win32":
         raise NotImplementedError
     import _winapi
 
     try:
-        return _winapi.CreateFile(path, access, _FILE_SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
+        _winapi.CloseHandle(open_handle(path, _winapi.GENERIC_READ, share=_FILE_SHARE_READ))
+    except OSError as error:
+        if is_held(error):
+            return True
+        raise
+    return False
+
+
+def open_handle(path: str, access: int, *, share: int = _FILE_SHARE_ALL) -> int:
+    """Return a Windows handle to a file; by default it does not block other programs."""
+    if sys.platform != "win32":
+        raise NotImplementedError
+    import _winapi
+
+    try:
+        return _winapi.CreateFile(path, access, share, 0, _winapi.OPEN_EXISTING, 0, 0)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path, error.winerror) from None

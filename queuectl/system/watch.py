@@ -28,11 +28,14 @@ _WINDOWS_TIMEOUT_S = 0.05
 class Watch:
     """Watches one folder while armed, for the names of files that may be new."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, tells_renames: bool = False) -> None:
         self._folder = folder
         self._events: _Events | None = None
         self.armed = False
         """True while the system reports events."""
+        self.renamed: set[str] | None = set() if tells_renames else None
+        """The names of files that were renamed into the folder, or in it, and not closed by a writer since (Linux).
+        The caller removes them. None if nobody wants to know."""
 
     @property
     def source(self) -> Any:
@@ -61,7 +64,7 @@ class Watch:
         found: list[str] = []
         if self._events is not None:
             try:
-                if not self._events.collect(found):
+                if not self._events.collect(found, self.renamed):
                     self.disarm()
             except Exception:  # any error: continue with scans, without events
                 self.close()
@@ -95,8 +98,8 @@ class _Events(Protocol):
 
     def begin(self, folder: str) -> None: ...
 
-    def collect(self, found: list[str]) -> bool:
-        """Add the new names; return False if the folder is no longer watched."""
+    def collect(self, found: list[str], renamed: set[str] | None) -> bool:
+        """Add the new names, and put `renamed` right; return False if the folder is no longer watched."""
 
     def end(self) -> None: ...
 
@@ -138,6 +141,7 @@ def _linux_events() -> _Events:
             os.set_inheritable(self._inotify_fd, False)
             self.source = self._inotify_fd
             self._names: list[str] = []
+            self._renamed: set[str] | None = None
             self._watched: WatchDescriptor | None = None
             self._moved_away = False
 
@@ -145,7 +149,8 @@ def _linux_events() -> _Events:
             self._moved_away = False
             self._watched = self.add_callback(os.fsencode(folder), wanted, self, only)
 
-        def collect(self, found: list[str]) -> bool:
+        def collect(self, found: list[str], renamed: set[str] | None) -> bool:
+            self._renamed = renamed
             if wait([self.source], 0):
                 for event in self.read_events():
                     self.handle_event(event)
@@ -166,13 +171,17 @@ def _linux_events() -> _Events:
             if event.is_move_self:
                 self._moved_away = True
             elif not event.is_directory:
-                self._names.append(os.fsdecode(event.name))
+                self._names.append(name := os.fsdecode(event.name))
+                if self._renamed is not None:
+                    (self._renamed.add if event.is_moved_to else self._renamed.discard)(name)
 
         def on_watch_deleted(self, _watched: WatchDescriptor) -> None:
             self._watched = None
 
         def on_queue_overflow(self) -> None:
-            """Ignore lost events: the next scan finds the files."""
+            """Ignore lost events: the next scan finds the files. A write after a rename may be among them."""
+            if self._renamed is not None:
+                self._renamed.clear()
 
     return InotifyEvents()
 
@@ -205,7 +214,7 @@ class _ObserverEvents:
     def begin(self, folder: str) -> None:
         self._watch = self._observer.schedule(self._handler, folder, recursive=False)
 
-    def collect(self, found: list[str]) -> bool:
+    def collect(self, found: list[str], renamed: set[str] | None) -> bool:
         if self._wakeup.conn.poll(0):
             self._wakeup.clear()
         while self._names:

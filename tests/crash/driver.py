@@ -32,7 +32,9 @@ import msgspec
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.inbox import signing
+from queuectl.inbox.file_poller import FilePoller
 from queuectl.inbox.poller import Poller
+from queuectl.inbox.polling import Polling
 from queuectl.jobs import error_text, splitter
 from queuectl.jobs.edit import Draft, Editor
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
@@ -63,6 +65,7 @@ SECRET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
 # Inboxes lie on another file system than the spools, where there are two: see `inbox_of`.
 _MEMORY = "/dev/shm"
 INBOX = Inbox(path="", mode="trusted", owner="anna", done_receipts=True)
+WHOLE = b"the whole file"
 
 # It fails until its run number $PASS_AT, and lasts until the file $AFTER is in the spool. Its evidence: a line at each end
 # of a run, a line where another run was under way, and what it prints.
@@ -97,6 +100,7 @@ class Hands(Desk):
         self.name = worker
         self.inbox = inbox_of(root)
         self.inbox_keys = root / "keys"
+        self.files: Inbox | None = None
         self.holder: Desk | None = None
         """Another worker with a job of its own, which dies with this one."""
 
@@ -116,9 +120,11 @@ class Hands(Desk):
             return Retention(self.session, self.stripes, notify=lambda _: None)
 
     @functools.cached_property
-    def poller(self) -> Poller:
+    def poller(self) -> Polling:
         inbox, keys = INBOX, self.inbox_keys
         with aside():
+            if self.files is not None:
+                return FilePoller(self.session._replace(rng=random.Random()), self.files, str(self.inbox))
             if keys.exists():
                 inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys), audience="here")
             # Real chance: a second receiver with the tokens of the first would take its files for its own.
@@ -221,6 +227,8 @@ class Operation(NamedTuple):
     """A person's command: who saw it killed gives it again, and then it must work."""
     refused: Endings = {}
     """The histories where another process was first and it was refused, if those are others."""
+    files: Inbox | None = None
+    """The inbox, if it is one of files; `inbox` has the paths in it then, and each PDF there holds WHOLE."""
 
 
 def _nothing(_hands: Hands) -> None:
@@ -1024,6 +1032,7 @@ class Template:
         root = folder / "template"
         make_spool(root / "spool")
         hands = Hands(root, "before")
+        hands.files = operation.files
         self.bystanders = self._make_bystanders(hands)
         # The ids of a batch's jobs tell the time, so that which of them share a stripe differs from run to run; with
         # all lock files there, each run makes the same calls.
@@ -1066,6 +1075,7 @@ class Ran(NamedTuple):
 def run_here(operation: Operation, root: Path, plan: Plan, *, durability: str = "queue") -> Hands:
     """Do the operation in this process, with the plan's hand on its calls; what is left are its hands."""
     hands = Hands(root, "swept", durability=durability)
+    hands.files = operation.files
     begun = operation.begin(hands)
     with injected(plan):
         operation.act(hands, begun)
@@ -1119,6 +1129,7 @@ def recover(
     `also` is a further duty of the pool; it returns how much it has done.
     """
     hands = Hands(root, "again")
+    hands.files = operation.files
     deadline = time.monotonic() + seconds
     quiet = 0
     try:
@@ -1242,8 +1253,10 @@ def _judge_inbox(root: Path, spool: SpoolDir, operation: Operation) -> list[str]
     """Nothing but what belongs there is in the inbox, and nothing is under way."""
     if operation.inbox is None:
         return []
-    found = sorted(os.listdir(inbox_of(root)))
+    top = inbox_of(root)
+    found = sorted(str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir())
     wrong = [] if found == sorted(operation.inbox) else [f"the inbox holds {found}"]
+    wrong += [f"{name} is not whole" for name in found if name.endswith(".pdf") and (top / name).read_bytes() != WHOLE]
     for folder in (spool.handover_dir, spool.owed_dir):
         wrong += [f"{path} is left" for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".spent"]
     shutil.rmtree(inbox_of(root))

@@ -24,7 +24,7 @@ if sys.platform != "win32":  # where the tests are skipped, but read
     from queuectl.worker.executors import posix
 
 # Calls that change what is on disk. A kill elsewhere is the same as one after the change before it.
-CHANGES = ("create", "write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "spawn")
+CHANGES = ("create", "write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "rmdir", "spawn")
 # Further calls that can fail.
 OTHERS = ("open", "read", "listdir", "lstat", "fsync", "syncfs")
 # A write is cut after these shares of its bytes: in its middle, and before the last byte (of an event: the closing).
@@ -135,8 +135,9 @@ class _Os:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        for kind in ("write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "read", "listdir", "lstat"):
-            setattr(self, kind, self._asking(kind, getattr(os, kind)))
+        for kind in (*CHANGES, *OTHERS):
+            if hasattr(os, kind) and kind not in ("open", "fsync"):
+                setattr(self, kind, self._asking(kind, getattr(os, kind)))
         self.fsync = self._asking("fsync", lambda _fd: None)
         self.pwrite = self._asking("write", os.pwrite)
         self.pread = self._asking("read", os.pread)

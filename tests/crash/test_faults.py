@@ -68,6 +68,7 @@ class Failing:
         plan = Plan()
         root = self.template.copy()
         hands = Hands(root, "swept", durability="full")
+        hands.files = operation.files
         hands.open_stripes(operation.name)
         begun = operation.begin(hands)
         with injected(plan):
@@ -82,6 +83,7 @@ class Failing:
         self.points += 1
         root = self.template.copy()
         hands = Hands(root, "swept", durability="full")
+        hands.files = self.operation.files
         hands.open_stripes(self.operation.name)
         begun = self.operation.begin(hands)
         plan = Plan(call.number, how, code=code, stays=stays)

@@ -167,7 +167,7 @@ type = "text"
         "line 2: keep_done: takes a duration such as 12h or 30d, or forever, not a date or a time",
         "line 3: max_retires: unknown key; did you mean max_retries?",
         f'hooks.on_dead: takes {settings.setting("hooks.on_dead").allowed}, not the text "x"',
-        '[[inbox]] 1, mode: takes one of trusted, templates, signed, not the text "open"',
+        '[[inbox]] 1, mode: takes one of trusted, templates, signed, files, not the text "open"',
         "[[inbox]] 1, onwer: unknown key; did you mean owner?",
         "[[inbox]] 2, path: takes a text, not the number 5",
         "[[inbox]] 2, tags[0]: takes a text, not the number 1",

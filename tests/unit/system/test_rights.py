@@ -10,7 +10,7 @@ from queuectl.system import disk, files, rights, sharing
 # What only looks, or works through a handle or in a folder of root's: it needs no rights of a spool's owner.
 _NEED_NO_RIGHTS = """sig_of sig_and_change inode_and_size is_regular is_folder may_enter last_change written_at
 is_same_file mode_of owner_of user_at is_immutable check_free give_back open_to_others mark_lock_file id_of
-id_of_named open_folder open_folder_in open_regular open_handle"""
+id_of_named open_folder open_folder_in open_regular open_handle is_open_elsewhere"""
 
 
 def test_every_function_for_a_path_works_with_the_rights_of_the_spools_owner() -> None:

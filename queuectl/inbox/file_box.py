@@ -1,0 +1,331 @@
+"""The folders of an inbox of files, and every move of a file between them (FORMAT.md, "Inboxes of files").
+
+    NAME                      a file that is to be taken
+    working/SPOOL-ID/NAME     the file of the job ID of the spool with that identity
+    done/NAME                 the file of a job that succeeded
+    failed/NAME               the file of a job that ended otherwise; NAME.failed.txt says why
+
+A file is in exactly one of them: each move is one rename, never replacing. Another user may write to the inbox, so all
+of this is done through handles (`place`), and a claimed file is looked at again where no other user can exchange it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from queuectl.inbox.place import Place, UnsafeFolderError
+from queuectl.model import file_command, names
+from queuectl.model.file_command import WORKING
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import DONE
+from queuectl.model.seal import is_sealed, seal
+from queuectl.spool import trust
+from queuectl.system import disk, files
+
+FAILED_TEXT = ".failed.txt"
+_TEXT_MAX_BYTES = 64 * 1024
+# A text on its way, in working/SPOOL-ID, where nobody else can write.
+_TEMPORARY = ".queuectl-text"
+# So many numbers are tried for a name that is taken.
+_NUMBERS_MOST = 10_000
+_CLOSED_TO_OTHERS = 0o700
+
+
+class Seen(NamedTuple):
+    """One version of a file, and whether a program has it open for writing (None: unknown)."""
+
+    sig: files.FileSig
+    ctime_ns: int
+    has_writer: bool | None = None
+
+
+class ClaimedError(Exception):
+    """A file was not the one that was judged, when it was looked at again after its claim: why."""
+
+
+class FileBox:
+    """The folders of one inbox of files, open for one look. The owner must close it.
+
+    Args:
+        root: the open folder of the inbox, which this object closes.
+        identity: the identity of the spool.
+        inbox: the settings of the inbox.
+
+    Raises:
+        UnsafeFolderError: another user could change working/, or it is a link.
+        OSError: working/ cannot be made or opened.
+    """
+
+    def __init__(self, root: Place, identity: str, inbox: Inbox) -> None:
+        self.root = root
+        self._inbox = inbox
+        self._identity = identity
+        info = root.info()
+        self._mode = stat.S_IMODE(info.st_mode)
+        self._owners = () if sys.platform == "win32" else (os.geteuid(), 0, info.st_uid)
+        self._working = self._own(WORKING, _CLOSED_TO_OTHERS)
+        self._others: dict[str, Place] = {}
+        if sys.platform != "win32" and (who := trust.others(self._working.info(), self._owners)):
+            self._working.close()  # the caller closes the inbox
+            path = self._working.path
+            raise UnsafeFolderError(1, f"{who} can write to it; chmod 700 {trust.quoted(path)}", path)
+
+    def close(self) -> None:
+        """Close all handles."""
+        for place in (*self._others.values(), self._working, self.root):
+            place.close()
+
+    def __enter__(self) -> FileBox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def own_folders(self) -> frozenset[str]:
+        """The names of the folders that queuectl makes in the inbox."""
+        return frozenset({WORKING, self._inbox.on_success, self._inbox.on_failure, DONE})
+
+    def path_of(self, job_id: str, name: str) -> str:
+        """Return the path that a claimed file has for the command."""
+        return os.path.join(self._working.path, f"{self._identity}-{job_id}", name)
+
+    def see(self, name: str, place: Place | None = None) -> Seen | None:
+        """Return the present version of a regular file; None if there is none. Opens it only to ask for its writer.
+
+        Raises:
+            files.NotRegularError: it is something else.
+            OSError: it cannot be looked at or read.
+        """
+        place = place or self.root
+        info = place.look(name)
+        if info is None:
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            raise files.NotRegularError(22, "not a regular file", name)
+        return Seen(files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns), info.st_ctime_ns)
+
+    def has_writer(self, name: str, place: Place | None = None) -> bool | None:
+        """Return whether a program has a file open for writing; None if the system does not tell. Raises as `see`."""
+        place = place or self.root
+        return files.has_writer(place.entry(name), at=place.at)
+
+    # ------------------------------------------------------------------------------------------------ handing over
+
+    def claim(self, name: str, job_id: str, seen: Seen, marker: str) -> Seen:
+        """Move a file, after its marker (unless that is ""), into the folder of its job; return its version there.
+
+        Raises:
+            ClaimedError: it is not the version that was seen, or a program writes to it; `give_back` returns it.
+            FileNotFoundError: the file or its marker is gone; `give_back` returns the other one.
+            OSError: the system call failed; as above.
+        """
+        folder = f"{self._identity}-{job_id}"
+        self._working.make(folder)
+        with self._working.folder(folder, owners=self._owners) as place:
+            if marker:
+                self.root.move(marker, place, marker)
+            self.root.move(name, place, name)
+            info = place.look(name)
+            if info is None or not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+                raise ClaimedError("it is not a regular file with one name any more")
+            found = files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+            if found != seen.sig:
+                raise ClaimedError("it was changed just now")
+            has_writer = self.has_writer(name, place)
+            if has_writer:
+                raise ClaimedError("a program has it open for writing")
+            return Seen(found, info.st_ctime_ns, has_writer)
+
+    def sync_claim(self, job_id: str) -> None:
+        """Fsync what a claim has moved, as far as the file system can."""
+        with self._working.folder(f"{self._identity}-{job_id}", owners=self._owners) as place:
+            place.sync()
+        self._working.sync()
+        self.root.sync()
+
+    def claimed_ids(self) -> list[str]:
+        """Return the ids of the jobs that have a folder in working/. Raises OSError."""
+        mark = f"{self._identity}-"
+        return [name.removeprefix(mark) for name in self._working.names() if name.startswith(mark)]
+
+    def give_back(self, job_id: str) -> list[str]:
+        """Move everything that was claimed for a job back to the inbox; return the names. Delete its folder.
+
+        A marker goes first, under a name that fits the file's, so that it never marks another file.
+        """
+        folder = f"{self._identity}-{job_id}"
+        moved: list[str] = []
+        with self._working.folder(folder, owners=self._owners) as place:
+            there = sorted(place.names())
+            for name in [each for each in there if not self._is_marker(each, there)]:
+                marker = self._marker_of(name)
+                target = self._free(self.root, name)
+                while True:
+                    if marker in there and place.look(marker) is not None:
+                        self._move(place, marker, self.root, self._marker_of(target))
+                    try:
+                        place.move(name, self.root, target)
+                        break
+                    except FileExistsError:
+                        target = self._free(self.root, name)
+                moved.append(target)
+            for name in place.names():  # a marker without its file
+                self._move(place, name, self.root, name)
+        self._working.remove_folder(folder)
+        return moved
+
+    # ------------------------------------------------------------------------------------------------------ the end
+
+    def holds(self, job_id: str) -> list[str]:
+        """Return what is in the folder of a job, [] if there is no such folder. Raises OSError."""
+        try:
+            with self._working.folder(f"{self._identity}-{job_id}", owners=self._owners) as place:
+                return sorted(place.names())
+        except FileNotFoundError:
+            return []
+
+    def sig_in(self, job_id: str, name: str) -> files.FileSig | None:
+        """Return the signature of a file in the folder of a job, None if there is none."""
+        try:
+            with self._working.folder(f"{self._identity}-{job_id}", owners=self._owners) as place:
+                info = place.look(name)
+        except FileNotFoundError:
+            return None
+        return None if info is None else files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+
+    def finish(self, job_id: str, target: str, name: str, *, text: str = "") -> list[str]:
+        """Move the file `name` of a job and all that is beside it to the folder `target`; return their names there.
+
+        With a `text`, write it first, beside the place where the file will be. May be called again after a crash.
+
+        Raises:
+            OSError: what has not moved is still in working/.
+        """
+        folder = f"{self._identity}-{job_id}"
+        try:
+            place = self._working.folder(folder, owners=self._owners)
+        except FileNotFoundError:
+            return []
+        with place:
+            if _TEMPORARY in (listed := sorted(place.names())):  # of a process that was killed
+                place.remove(_TEMPORARY)
+                listed.remove(_TEMPORARY)
+            to = self._to(target) if listed else self.root
+            listed.sort(key=lambda entry: entry != name)
+            moved = [self._move(place, each, to, each, text=text if each == name else "") for each in listed]
+            if moved:
+                to.sync()
+                place.sync()
+        self._working.remove_folder(folder)
+        self._working.sync()
+        return moved
+
+    def delete(self, job_id: str, name: str) -> None:
+        """Delete the file of a job, and its marker. Raises OSError."""
+        try:
+            place = self._working.folder(f"{self._identity}-{job_id}", owners=self._owners)
+        except FileNotFoundError:
+            return
+        with place:
+            info = place.look(name)
+            if info is not None and not stat.S_ISDIR(info.st_mode):
+                place.remove(name)
+            if self._inbox.done_file:
+                place.remove(self._marker_of(name))
+
+    def forget_orphan_texts(self) -> None:
+        """Delete the texts in the folder of failed files whose files are gone, if queuectl wrote them."""
+        with contextlib.suppress(OSError):
+            place = self._to(self._inbox.on_failure)
+            there = set(place.names())
+            for name in there:
+                if name.endswith(FAILED_TEXT) and name.removesuffix(FAILED_TEXT) not in there:
+                    self._forget_text(place, name)
+
+    def failed_mark(self) -> files.FileSig | None:
+        """Return a value that changes with the names in the folder of failed files; None if there is no such folder."""
+        info = self.root.look(self._inbox.on_failure)
+        return None if info is None else files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+
+    # ------------------------------------------------------------------------------------------------------ helpers
+
+    def _own(self, name: str, mode: int) -> Place:
+        """Open one of our folders, which is made if it is missing. Raises UnsafeFolderError, OSError."""
+        try:
+            return self.root.folder(name, owners=self._owners)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                self.root.make(name, mode)
+            return self.root.folder(name, owners=self._owners)
+
+    def _to(self, target: str) -> Place:
+        """Open the folder for files whose jobs have ended, with the mode of the inbox."""
+        if target not in self._others:
+            self._others[target] = self._own(target, self._mode)
+        return self._others[target]
+
+    def _marker_of(self, name: str) -> str:
+        return file_command.done_file_of(self._inbox.done_file, name) if self._inbox.done_file else ""
+
+    def _is_marker(self, name: str, there: list[str]) -> bool:
+        return bool(self._inbox.done_file) and any(name == self._marker_of(each) for each in there if each != name)
+
+    def _move(self, place: Place, name: str, to: Place, wanted: str, *, text: str = "") -> str:
+        """Move an entry to the first free name like `wanted`; return that name."""
+        while True:
+            target = self._free(to, wanted, with_text=bool(text))
+            try:
+                if text:
+                    self._put_text(place, to, target + FAILED_TEXT, text)
+                place.move(name, to, target)
+            except FileExistsError:
+                if text:
+                    self._forget_text(to, target + FAILED_TEXT)
+                continue
+            return target
+
+    def _put_text(self, place: Place, to: Place, name: str, text: str) -> None:
+        """Write a text whole, in place of a text whose file is gone. Raises FileExistsError, OSError."""
+        self._forget_text(to, name)
+        place.remove(_TEMPORARY)
+        disk.create(place.entry(_TEMPORARY), seal(text), sync=False, mode=disk.FILE_MODE, at=place.at)
+        place.move(_TEMPORARY, to, name)
+
+    def _free(self, to: Place, name: str, *, with_text: bool = False) -> str:
+        """Return the first free name like `name` in a folder; `with_text`: whose text is free, or without a file."""
+        for each in _numbered(name, room=len(FAILED_TEXT) if with_text else 0):
+            if to.look(each) is None and (not with_text or self._is_text_free(to, each + FAILED_TEXT)):
+                return each
+        raise FileExistsError(17, f"there are {_NUMBERS_MOST} files of this name", name)
+
+    @staticmethod
+    def _is_text_free(to: Place, text: str) -> bool:
+        try:
+            return to.look(text) is None or is_sealed(to.read(text, _TEXT_MAX_BYTES))
+        except FileNotFoundError:
+            return True
+        except (files.NotRegularError, PermissionError):
+            return False
+
+    @staticmethod
+    def _forget_text(place: Place, name: str) -> None:
+        with contextlib.suppress(OSError):
+            if is_sealed(place.read(name, _TEXT_MAX_BYTES)):
+                place.remove(name)
+
+
+def _numbered(name: str, *, room: int) -> Iterator[str]:
+    """Yield a name, then `NAME (2)`, `NAME (3)` ..., with the number before the ending, and `room` bytes left."""
+    stem, suffix = file_command.split_ending(name)
+    for number in range(1, _NUMBERS_MOST):
+        ending = f" ({number}){suffix}" if number > 1 else suffix
+        head = stem
+        while len(head) > 1 and len(os.fsencode(head + ending)) > names.NAME_MAX_BYTES - room:
+            head = head[:-1]
+        yield head + ending

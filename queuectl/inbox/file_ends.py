@@ -1,0 +1,112 @@
+"""What becomes of the files of an inbox when their jobs end: they leave working/, crash-safe and never overwriting.
+
+The receiver does this, as it writes the receipts of other inboxes. A job's note in owed/ (`owed`) stays until its file
+is where it belongs, so a crash in between only repeats steps (FORMAT.md, "Inboxes of files", "The end").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queuectl.errors import DamagedRecordError
+from queuectl.inbox.file_box import FileBox
+from queuectl.inbox.file_handover import Note, note_of
+from queuectl.inbox.owed import Owed
+from queuectl.jobs import error_text
+from queuectl.model import record, times
+from queuectl.model.file_command import DELETE
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.model.text import safe
+from queuectl.spool.layout import record_name
+from queuectl.spool.session import Session
+from queuectl.system import files
+
+_GONE = "is no longer in the spool, so how it ended is unknown"
+
+
+class FileEnds:
+    """The ends of the jobs of one inbox. `notify` gets messages for people; `beat` is called between two jobs."""
+
+    def __init__(
+        self, session: Session, inbox: Inbox, *, notify: Notify, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._notify = notify
+        self._spool = session.spool
+        self._clock = session.clock
+        self._inbox = inbox
+        self.owed = Owed(session, inbox.owner, beat=beat)
+        self._texts_seen: files.FileSig | None = None
+
+    def settle(self, box: FileBox) -> None:
+        """Move the files of jobs that have ended. A file that cannot be moved now keeps no other one back.
+
+        Raises:
+            OSError: a file cannot be moved now; the next call tries again.
+        """
+        self.owed.settle(
+            lambda job_id, state: self._ended(box, job_id, state), lambda job_id: self._failed(box, job_id, None)
+        )
+
+    def tidy(self, box: FileBox) -> None:
+        """Delete texts of failed files that are gone, whenever the folder of these files has changed."""
+        mark = box.failed_mark()
+        if mark != self._texts_seen:
+            self._texts_seen = mark
+            if mark is not None:
+                box.forget_orphan_texts()
+
+    def _ended(self, box: FileBox, job_id: str, state: str) -> None:
+        try:
+            item = self._spool.read(state, record_name(job_id)).record
+        except FileNotFoundError:
+            return  # the job is moving
+        except DamagedRecordError:
+            self._failed(box, job_id, None)
+            return
+        if state == DLQ:
+            self._failed(box, job_id, item)
+            return
+        note = self._note(box, job_id)
+        if self._inbox.on_success == DELETE:
+            box.delete(job_id, note.name)
+            box.finish(job_id, DONE, "")
+        else:
+            box.finish(job_id, self._inbox.on_success, note.name)
+        self.owed.forget(job_id)
+
+    def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
+        note = self._note(box, job_id)
+        text = self._text(job_id, note.name, item) if self._inbox.receipts else ""
+        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+        self.owed.forget(job_id)
+
+    def _note(self, box: FileBox, job_id: str) -> Note:
+        """Return the note of a job with the name of its file; report a file that another program may have changed."""
+        note = note_of(self.owed.note(job_id))
+        if not note.name and (there := box.holds(job_id)):
+            note = note._replace(name=there[0])
+        if note.name and not note.is_closed and note.size >= 0:
+            sig = box.sig_in(job_id, note.name)
+            if sig is not None and (sig.size, sig.mtime_ns) != (note.size, note.mtime_ns):
+                text = f"{note.name} changed after it was taken: by its command, or by a program that had it open"
+                self._notify(Notice(WARNING, "inbox", f"{text}; if its result is wrong, put the file here again"))
+        return note
+
+    def _text(self, job_id: str, name: str, item: record.Record | None) -> str:
+        how = _GONE if item is None else error_text.how_it_ended(item)
+        account = [] if item is None else error_text.account(self._spool, item)
+        lines = [
+            f"The job for {safe(name)} {how}.",
+            "",
+            f"Job id:       {safe(job_id)}",
+            *account,
+            *([] if account else ["", f"Moved here {times.to_text(self._clock.now())}."]),
+            "",
+            "The file is beside this text, as the command left it.",
+            "To run it again: move the file back into the folder that it came from. queuectl then deletes this text.",
+            "",
+            "",
+        ]
+        return "\n".join(lines)

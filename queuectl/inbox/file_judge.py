@@ -1,0 +1,101 @@
+"""Decide from a file's name whether an inbox of files takes it, and make its job. Move and change no file.
+
+The name is the producer's. It becomes words of the command of the settings, and nothing else (`file_command`).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from typing import Any
+
+from queuectl.errors import InvalidJobError
+from queuectl.inbox import admission
+from queuectl.inbox.file_box import FAILED_TEXT
+from queuectl.inbox.handover import BY
+from queuectl.jobs.enqueue import Prepared, Producer
+from queuectl.model import file_command, names
+from queuectl.model.inbox import Inbox
+from queuectl.spool.session import Session
+
+_TOKEN_CHARS = 6
+
+
+class FileJudge:
+    """Judges the names of files in one inbox."""
+
+    def __init__(self, session: Session, inbox: Inbox) -> None:
+        self._session = session
+        self._inbox = inbox
+        self._match = _compiled(inbox.match)
+        self._ignore = _compiled(inbox.ignore)
+        self._out = os.path.join(session.spool.root, inbox.out) if inbox.out else ""
+        self._producer = Producer(session)
+
+    @property
+    def out(self) -> str:
+        """The folder that `{out}` stands for, "" for none."""
+        return self._out
+
+    def why_left_alone(self, name: str) -> str:
+        """Return why a name is never taken, as the end of a sentence, or ""."""
+        if name.startswith("."):
+            return "its name begins with a dot"
+        if names.is_temporary(name):
+            return "its name is that of an unfinished file, or of a conflicting copy"
+        if name.endswith(FAILED_TEXT):
+            return "it is a text about a failed file"
+        if not self._match.fullmatch(name):
+            return f"its name does not match {', '.join(self._inbox.match)}"
+        if self._ignore.fullmatch(name):
+            return f"its name matches {', '.join(self._inbox.ignore)}, which are ignored"
+        return ""
+
+    def marker_of(self, name: str) -> str:
+        """Return the name of the marker that says that a file is whole, "" if the inbox has none."""
+        return file_command.done_file_of(self._inbox.done_file, name) if self._inbox.done_file else ""
+
+    def command_for(self, path: str) -> list[str]:
+        """Return the words to run for the file at `path`.
+
+        Raises:
+            InvalidJobError: no command may get a file of this name.
+        """
+        if why := file_command.why_bad_name(os.path.basename(path)):
+            raise InvalidJobError(why, hint="rename the file")
+        return file_command.fill_in(self._inbox.command, path, out=self._out)
+
+    def new_id(self, name: str) -> str:
+        """Return an id for the job of a file, with random letters: the same name comes again and again."""
+        made = admission.id_for(self._inbox.owner, file_command.split_ending(name)[0])
+        return names.with_suffix(made, names.new_token(self._session.rng, _TOKEN_CHARS))
+
+    def prepare(self, name: str, job_id: str, path: str) -> Prepared:
+        """Return the record of the job for the file `name`, which will be at `path`; in memory only.
+
+        Raises:
+            InvalidJobError: no command may get a file of this name.
+        """
+        inbox = self._inbox
+        document: dict[str, Any] = {
+            "id": job_id,
+            "command": self.command_for(path),
+            "minimal_env": True,
+            "owner": inbox.owner,
+        }
+        further = {
+            "queue": inbox.queue or None,
+            "tags": list(inbox.tags) or None,
+            "priority": inbox.priority or None,
+            "timeout": inbox.timeout,
+            "max_retries": inbox.max_retries,
+        }
+        document |= {key: value for key, value in further.items() if value is not None}
+        return self._producer.prepare(document, by=BY, file=name, claimed=path)
+
+
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one pattern for names that match any of these, ignoring case; none matches nothing."""
+    texts = [fnmatch.translate(each) for each in patterns]
+    return re.compile("|".join(texts) or r"(?!)", re.IGNORECASE | re.DOTALL)

@@ -1,0 +1,232 @@
+"""Poll an inbox of files: take each file that is whole, and move the files of jobs that have ended.
+
+A poll lists names and looks at those that may be taken; it reads no content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
+from queuectl.inbox.file_box import ClaimedError, FileBox, Seen
+from queuectl.inbox.file_ends import FileEnds
+from queuectl.inbox.file_handover import FileHandover, is_of_one_file
+from queuectl.inbox.file_judge import FileJudge
+from queuectl.inbox.limits import Limits
+from queuectl.inbox.place import Place
+from queuectl.inbox.polling import Polling
+from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
+from queuectl.model import times
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import STATES
+from queuectl.model.notice import INFO, WARNING
+from queuectl.spool.session import Session
+from queuectl.system import files, sharing
+
+_WRITER = "a program has it open for writing"
+
+
+class _Arriving(NamedTuple):
+    """A file that is not taken yet: its version, since when it has been so, and what it waits for ("": `settle_s`)."""
+
+    sig: tuple[files.FileSig, int]
+    since_s: float
+    why: str = ""
+
+
+class FilePoller(Polling):
+    """Polls an inbox of files."""
+
+    def __init__(self, session: Session, inbox: Inbox, path: str, *, beat: Callable[[], None] = lambda: None) -> None:
+        super().__init__(session, inbox, path, beat=beat)
+        self._judge = FileJudge(session, self._inbox)
+        self._ends = FileEnds(session, inbox, notify=self.notices.append, beat=beat)
+        self._handover = FileHandover(session, inbox.owner, self._ends.owed)
+        self._limits = Limits(inbox, clock=self._clock)
+        self._arriving: dict[str, _Arriving] = {}
+        """Files that this poll did not find whole."""
+        self._known: dict[str, _Arriving] = {}
+        """The versions that the last poll saw, also of files that are whole and wait for their turn."""
+        self._refused: dict[str, str] = {}
+        self._foreign: list[str] = []
+        self._has_polled = False
+
+    @property
+    def due_s(self) -> float:
+        """In how many seconds the first of the watched files may be whole."""
+        since_s = min((item.since_s for item in self._arriving.values() if not item.why), default=float("inf"))
+        return since_s + self._settle_s - self._clock.monotonic()
+
+    def is_news(self, name: str) -> bool:
+        """Return whether an event for this name is worth a poll."""
+        return not name.startswith(".")
+
+    def poll(self) -> list[str]:
+        """Poll once; return as `step`.
+
+        Raises:
+            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
+            OSError: the folder or the spool cannot be used now.
+        """
+        with self._opened() as box:
+            self._has_polled = True
+            return self._poll(box)
+
+    def _opened(self) -> FileBox:
+        return self._open(lambda fd, identity: FileBox(Place(self._path, fd), identity, self._inbox))
+
+    def _poll(self, box: FileBox) -> list[str]:
+        published, back = self._handover.recover(box)
+        for name in back:
+            self._say(INFO, f"{name} is back in the inbox: its hand-over was interrupted")
+        there = set(box.root.names()) - box.own_folders
+        self.renamed.intersection_update(there)
+        if out := self._judge.out:
+            files.names(out)  # a missing folder of results must fail no job: everything waits
+        left, held_back = self._take(box, there, published)
+        self._ends.settle(box)
+        self._ends.tidy(box)
+        self._state = self._as_seen(left, held_back, len(published))
+        return published
+
+    def finish(self) -> None:
+        """Move the files of the last jobs, when the pool has ended its jobs."""
+        if self._has_polled:
+            with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError), self._opened() as box:
+                self._ends.settle(box)
+
+    # ------------------------------------------------------------------------------------------------- taking in
+
+    def _take(self, box: FileBox, there: set[str], published: list[str]) -> tuple[list[str], str]:
+        """Take the files that are whole; return those that are left for later, and the limit that keeps them.
+
+        Append to `published` the names in pending/ of the jobs.
+        """
+        candidates = sorted(name for name in there if not self._judge.why_left_alone(name))
+        if self._inbox.done_file:
+            markers = {self._judge.marker_of(name) for name in candidates} & there
+            candidates = [name for name in candidates if name not in markers]
+            there = there - markers
+        self._foreign = sorted(there.difference(candidates))
+        known = self._known
+        self._arriving, self._known, self._refused = {}, {}, {}
+        if candidates:
+            self._limits.begin(self._ends.owed.waiting())
+        left: list[str] = []
+        limit = ""
+        for name in candidates:
+            self._beat()
+            if self._limits.is_poll_full and name in known and not known[name].why:
+                left.append(name)  # it is looked at again before it is taken
+                self._known[name] = known[name]
+                continue
+            seen: Seen | None = None
+            try:
+                seen = self._see(box, name)
+                if seen is None or not self._is_whole(box, name, seen, known.get(name)):
+                    continue
+                if full := self._limits.reached():
+                    limit = full
+                if full or self._limits.is_poll_full:
+                    left.append(name)
+                    if name in known:
+                        self._known[name] = known[name]  # it need not settle again
+                    continue
+                if taken := self._take_one(box, name, seen):
+                    published.append(taken)
+                    self._limits.count(taken=True)
+                    self.renamed.discard(name)
+            except ClaimedError as error:
+                self._say(INFO, f"{name} is not taken yet: {error}")
+            except OSError as error:
+                if sharing.is_trouble(error) or not is_of_one_file(error):
+                    raise
+                if seen is not None:
+                    self._watch(name, seen, f"it cannot be taken: {error.strerror or error}", known.get(name))
+        self._known.update(self._arriving)
+        return left, limit
+
+    def _see(self, box: FileBox, name: str) -> Seen | None:
+        """Return the present version of a file; None if there is none, or something else has the name."""
+        info = box.root.look(name)
+        if info is None:
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            self._foreign.append(name)
+            return None
+        if info.st_nlink > 1:
+            self._refused[name] = "it has a second name (a hard link); copy the file instead of linking it"
+            return None
+        return Seen(files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns), info.st_ctime_ns)
+
+    def _is_whole(self, box: FileBox, name: str, seen: Seen, known: _Arriving | None) -> bool:
+        """Return whether a file may be taken now; if not, note why not."""
+        if self._inbox.done_file:
+            marker = self._judge.marker_of(name)
+            found = box.root.look(marker)
+            if found is None or not stat.S_ISREG(found.st_mode):
+                self._watch(name, seen, f"{marker} is not there yet", known)
+                return False
+        elif name not in self.renamed:
+            now_s = self._clock.monotonic()
+            if known is None or known.sig != (seen.sig, seen.ctime_ns):
+                known = _Arriving((seen.sig, seen.ctime_ns), now_s)
+            if now_s - known.since_s < self._settle_s:
+                self._arriving[name] = known._replace(why="")
+                return False
+        try:
+            self._judge.command_for(box.path_of("", name))
+        except InvalidJobError as error:
+            self._refused[name] = f"{error}; {error.hint}"
+            return False
+        if box.has_writer(name):
+            self._watch(name, seen, _WRITER, known)
+            return False
+        return True
+
+    def _watch(self, name: str, seen: Seen, why: str, known: _Arriving | None) -> None:
+        """Remember what a file waits for. Report once what a person may have to put right."""
+        sig = (seen.sig, seen.ctime_ns)
+        since_s = known.since_s if known is not None and known.sig == sig else self._clock.monotonic()
+        self._arriving[name] = _Arriving(sig, since_s, why)
+        if why.startswith("it cannot") and (known is None or known.why != why):
+            self._say(WARNING, f"{name} is skipped for now: {why}")
+
+    def _take_one(self, box: FileBox, name: str, seen: Seen) -> str:
+        """Hand one file over; return the job's name in pending/, "" if the file is gone. Raises as `hand_over`."""
+        job_id = self._judge.new_id(name)
+        while self._spool.find_plain(job_id, STATES) is not None:
+            job_id = self._judge.new_id(name)
+        prepared = self._judge.prepare(name, job_id, box.path_of(job_id, name))
+        marker = self._judge.marker_of(name)
+        return self._handover.hand_over(box, name, seen, prepared, marker)
+
+    # ---------------------------------------------------------------------------------------------------- the state
+
+    def _as_seen(self, left: list[str], held_back: str, published: int) -> InboxState:
+        now_s = self._clock.monotonic()
+        settling = f"it must not change for {times.format_duration(self._settle_s)} (settle_s)"
+        rows = tuple(
+            InboxFile(name, item.sig[0].size, round(now_s - item.since_s, 1), item.why or settling)
+            for name, item in list(self._arriving.items())[:ROWS]
+        )
+        refused = sorted(self._refused.items())
+        return InboxState(
+            owner=self._inbox.owner,
+            path=self._path,
+            mode=self._inbox.mode,
+            listed_at=times.to_text(self._clock.now()),
+            waiting=len(left),
+            next=tuple(left[:ROWS]),
+            arriving=len(self._arriving),
+            rows=rows,
+            held_back=held_back,
+            rejected=len(refused),
+            refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),
+            left_alone=len(self._foreign),
+            foreign=tuple(sorted(self._foreign)[:3]),
+            taken=self._state.taken + published,
+        )

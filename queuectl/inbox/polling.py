@@ -1,0 +1,169 @@
+"""What every poll of an inbox needs, whatever its files are: judge and open the folder, report trouble, show the state.
+
+If the inbox cannot be used, the next poll tries again; each problem is reported once. A process of its own polls each
+inbox (`process`), because its share may hang.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
+from queuectl.inbox import opening
+from queuectl.inbox.identity import identity_of
+from queuectl.inbox.state import InboxState, publish
+from queuectl.inbox.trust import check_keys
+from queuectl.model.inbox import Inbox
+from queuectl.model.notice import INFO, WARNING, Notice
+from queuectl.spool.session import Session
+from queuectl.system import volume
+
+# A copy over a network may pause for longer than one on this machine.
+_NETWORK_SETTLE_S = 120.0
+_FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
+
+T = TypeVar("T")
+
+
+class Polling:
+    """Polls one inbox. `notices` collects messages for people; the caller takes them from there.
+
+    `beat` is called between two steps of a poll, so that the supervisor sees that the poll makes progress.
+    """
+
+    def __init__(self, session: Session, inbox: Inbox, path: str, *, beat: Callable[[], None] = lambda: None) -> None:
+        self.notices: list[Notice] = []
+        self.renamed: set[str] = set()
+        """Names that were renamed into the folder, as `system.watch` tells them; only inboxes of files use them."""
+        self._session = session
+        self._spool = session.spool
+        self._clock = session.clock
+        self._inbox = msgspec.structs.replace(inbox, path=path)
+        self._path = path
+        self._beat = beat
+        self._folder: tuple[int, int] | None = None
+        """The folder of the last poll, by device and inode."""
+        self._settle_s = _NETWORK_SETTLE_S if self.is_far() else session.settings.settle_s
+        if isinstance(inbox.settle_s, int | float):
+            self._settle_s = inbox.settle_s
+        self._reported_trouble = ""
+        self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
+        self._shown: InboxState | None = None
+        self._shown_s = 0.0
+
+    def is_far(self) -> bool:
+        """Whether the folder is not on a disk of this machine, so that its file system sends no events."""
+        return volume.of(self._path).nature in _FAR
+
+    @property
+    def state(self) -> InboxState:
+        """What the last poll found."""
+        return self._state
+
+    @property
+    def rejected(self) -> int:
+        """How many files the last poll rejected."""
+        return 0
+
+    @property
+    def due_s(self) -> float:
+        """In how many seconds the next poll has something to do, as far as the last one knows."""
+        return float("inf")
+
+    def is_news(self, name: str) -> bool:
+        """Return whether an event for this name is worth a poll."""
+        return not name.startswith(".") and not name.endswith(".txt")
+
+    def step(self) -> list[str]:
+        """Poll once, and report problems as notices; return the names in pending/ of the accepted jobs."""
+        try:
+            if self._inbox.keys:
+                check_keys(self._spool, self._session.settings)
+            published = self.poll()
+        except OSError as error:
+            self._trouble(self._words(error))
+            return []
+        except (UntrustedSpoolError, InvalidSettingsError) as error:
+            self._trouble(f"{error}: {error.cause}; {error.hint}")
+            return []
+        if self._reported_trouble:
+            self._say(INFO, "is reachable again")
+            self._reported_trouble = ""
+        return published
+
+    def poll(self) -> list[str]:
+        """Poll once; return as `step`.
+
+        Raises:
+            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
+            OSError: the folder or the spool cannot be used now.
+        """
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write and move what is left, when the pool has ended its jobs."""
+        raise NotImplementedError
+
+    def show(self, *, every_s: float) -> None:
+        """Publish the state if it has changed, and at least every `every_s` seconds."""
+        now_s = self._clock.monotonic()
+        is_new = self._shown is None or _news(self._shown) != _news(self._state)
+        if is_new or now_s >= self._shown_s + every_s:
+            try:
+                publish(self._spool, self._state)
+            except OSError:
+                return
+            self._shown, self._shown_s = self._state, now_s
+
+    def _open(self, use: Callable[[int, str], T]) -> T:
+        """Judge and open the folder again, because modes change and a share can be unmounted between two polls.
+
+        Return what `use` makes of the handle, which it closes later, and of the identity of the spool.
+        """
+        opened = opening.open_inbox(self._spool, self._inbox)
+        try:
+            identity = identity_of(self._spool)
+            if self._folder not in (None, opened.identity):
+                what = "is now a different folder: it was renamed, made again or mounted again"
+                self._say(WARNING, f"{self._path} {what}; queuectl takes files from the new folder")
+            self._folder = opened.identity
+            return use(opened.fd, identity)
+        except BaseException:
+            if opened.fd >= 0:
+                os.close(opened.fd)
+            raise
+
+    def _words(self, error: OSError) -> str:
+        where = os.path.join(self._path, error.filename) if error.filename else self._path
+        if isinstance(error, FileNotFoundError) and where == self._path:
+            return f"there is no folder {self._path}; create it, or remove it from {self._spool.settings_path}"
+        return f"{error.strerror or error}: {where}"
+
+    def _trouble(self, text: str) -> None:
+        if text != self._reported_trouble:
+            self._reported_trouble = text
+            self._say(WARNING, f"{text}; queuectl tries again automatically")
+        self._state = msgspec.structs.replace(self._state, trouble=text)
+
+    def _say(self, level: str, text: str) -> None:
+        self.notices.append(Notice(level, "inbox", text))
+
+
+def _news(state: InboxState) -> object:
+    """Return the part of a state that is written at once if it changes: all but how long files are quiet."""
+    rows = tuple((row.name, row.size, row.why) for row in state.rows)
+    return (
+        state.waiting,
+        state.arriving,
+        rows,
+        state.held_back,
+        state.rejected,
+        state.refused,
+        state.foreign,
+        state.taken,
+        state.trouble,
+    )

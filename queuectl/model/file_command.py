@@ -1,0 +1,137 @@
+"""Checks and fills in the command of an inbox of files: `command = ["ocr", "{file}", "{out}/{stem}.txt"]`.
+
+Computes only. No shell reads the words. The producer of a file decides its name and content, so a name must not become
+a program, a program's text or an option (promise P10): the parser refuses a placeholder where a program expects code,
+and `fill_in` refuses a name that would begin a word with a dash.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+
+from queuectl.errors import InvalidJobError
+from queuectl.model import names, programs
+from queuectl.model.command import BATCH_ENDINGS, is_absolute, is_batch, why_bad_text
+
+PLACEHOLDERS = ("file", "name", "stem", "suffix", "folder", "out")
+DONE_FILE_PLACEHOLDERS = ("name", "stem")
+_PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_-]+)\}")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_FOLDER = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]{1,100}")
+WORKING, DELETE = "working", "delete"
+
+
+def why_bad_command(words: tuple[str, ...], *, has_out: bool) -> str:
+    """Return the mistake in a command of the settings, or ""."""
+    if not words or not words[0].strip() or any("\0" in word for word in words):
+        return 'takes a list: a program and its arguments, such as ["pdftotext", "{file}", "{folder}/{stem}.txt"]'
+    for word in words:
+        for found in _PART.finditer(word):
+            if found[1] and found[1] not in PLACEHOLDERS:
+                known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+                return (
+                    f"{word!r:.60}: there is no placeholder {{{found[1][:30]}}}; use {known}, or write {{{{ for a brace"
+                )
+            if found[1] == "out" and not has_out:
+                return f"{word!r:.60}: {{out}} needs the key out, the folder of the results"
+    program = words[0]
+    if _has_placeholder(program):
+        return "a file must not choose the program: no placeholder in its first word"
+    separators = r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/"
+    if not is_absolute(program) and re.search(separators, program):
+        return f"{program!r:.60} is neither absolute nor a plain name; write its full path"
+    if is_batch(program):
+        return f"{program!r:.60} ({', '.join(BATCH_ENDINGS)}): cmd.exe would read its arguments again as commands"
+    for word in words:
+        first = _first_placeholder(word)
+        option = word[: first.start()] if first is not None else ""
+        if option.startswith("-") and programs.runs_value(option.rstrip("=")):
+            return f"{word!r:.60} runs its value, which a file would choose"
+    return programs.why_unsafe(words, _kind)
+
+
+def _kind(word: str) -> int:
+    if not _has_placeholder(word):
+        return programs.FIXED
+    return programs.DASH if word.startswith(("-", "+")) else programs.FREE
+
+
+def _first_placeholder(word: str) -> re.Match[str] | None:
+    return next((found for found in _PART.finditer(word) if found[1]), None)
+
+
+def _has_placeholder(word: str) -> bool:
+    return _first_placeholder(word) is not None
+
+
+def why_bad_done_file(pattern: str) -> str:
+    """Return the mistake in `done_file`, or ""."""
+    used = {found[1] for found in _PART.finditer(pattern) if found[1]}
+    if not used or not used <= set(DONE_FILE_PLACEHOLDERS):
+        return 'takes a name with {name} or {stem}, such as "{name}.done"'
+    if pattern in ("{name}", "{name}.failed.txt") or re.search(r"[\x00-\x1f/\\]", pattern):
+        return "takes the name of another file in the inbox"
+    return ""
+
+
+def why_bad_folder(name: str) -> str:
+    """Return the mistake in the name of a folder of an inbox, or ""."""
+    if not _FOLDER.fullmatch(name) or name.startswith(".") or name[-1] in ". " or names.is_device(name):
+        return "takes the name of a folder in the inbox, without a path"
+    if name.lower() == WORKING:
+        return f"{WORKING}/ holds the files of jobs that have not ended; use another folder"
+    return ""
+
+
+def why_bad_name(name: str) -> str:
+    """Return why no command may get a file of this name, as a sentence, or ""."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if _CONTROL.search(name):
+        return "its name contains a control character"
+    if sys.platform == "win32":
+        if names.is_device(name) or name[-1:] in (" ", "."):
+            return "its name means something else to Windows"
+        return f"its name {why}" if (why := why_bad_text(name)) else ""
+    return ""
+
+
+def done_file_of(pattern: str, name: str) -> str:
+    """Return the name of the marker that says that the file `name` is whole."""
+    return _filled(pattern, {"name": name, "stem": split_ending(name)[0]})
+
+
+def split_ending(name: str) -> tuple[str, str]:
+    """Return the stem of a file's name and its ending with the dot, "" if it has none. A first dot begins no ending."""
+    stem, dot, ending = name.rpartition(".")
+    return (stem, dot + ending) if stem.strip(".") else (name, "")
+
+
+def fill_in(words: tuple[str, ...], path: str, *, out: str) -> list[str]:
+    """Return the words to run for the file at `path`, which is absolute. A value that is filled in is not read again.
+
+    Raises:
+        InvalidJobError: a word would begin with a dash, like an option.
+    """
+    separators = "\\/" if sys.platform == "win32" else "/"
+    at = max(path.rfind(each) for each in separators)
+    folder, name = path[:at], path[at + 1 :]
+    stem, suffix = split_ending(name)
+    values = {"file": path, "name": name, "stem": stem, "suffix": suffix, "folder": folder, "out": out}
+    made = []
+    for word in words:
+        text = _filled(word, values)
+        if text.startswith("-") and not word.startswith("-"):
+            raise InvalidJobError(f"its name would become the option {text[:60]!r}", hint="rename the file")
+        if text == "" and word:
+            raise InvalidJobError(f"its name leaves nothing of {word!r}", hint="rename the file")
+        made.append(text)
+    return made
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return _PART.sub(lambda found: values[found[1]] if found[1] else found[0][0], word)

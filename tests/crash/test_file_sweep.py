@@ -1,0 +1,36 @@
+"""A process is killed, or fails, at every call of the hand-over of a file and of its end; then every promise is checked."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash.driver import Operation
+from tests.crash.files import OPERATIONS
+from tests.crash.inject import CHANGES
+from tests.crash.test_crash_sweep import sweep
+from tests.crash.test_faults import Failing
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_a_kill_at_any_change_leaves_a_file_in_one_place(operation: Operation, folder: Path) -> None:
+    """P1, P2, P7: the file ends whole in one folder, its job runs once, nothing is overwritten or left under way."""
+    print(f"{sweep(operation, folder, every=True)} points: {operation.name}")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_a_call_that_fails_leaves_a_file_in_one_place(operation: Operation, folder: Path) -> None:
+    """P1, P9: each call fails once, or every change fails for a while; then it works again and nothing is lost."""
+    failing = Failing(operation, folder)
+    for call in failing.calls:
+        failing.fail(call, "error", errno.ENOSPC if call.kind in CHANGES else errno.EIO)
+        if call.kind == "write":
+            failing.fail(call, "short", errno.ENOSPC)
+        if call.kind in CHANGES:
+            failing.fail(call, "error", errno.EROFS, stays=6)
+    print(f"{failing.points} failures: {operation.name}")

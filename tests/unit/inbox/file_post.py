@@ -1,0 +1,72 @@
+"""An inbox of files and its poller, for the tests of this room."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from queuectl.inbox.file_poller import FilePoller
+from queuectl.jobs.verdict import Claimed
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import Outcome
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import Desk, names_in
+
+COMMAND = ("cp", "{file}", "{folder}/{stem}.copy")
+
+
+class FilePost:
+    """An inbox of files and its poller, by a clock that is set by hand."""
+
+    def __init__(self, spool: SpoolDir, folder: Path, **keys: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.spool = spool
+        self.desk = Desk(spool)
+        self.inbox = Inbox(
+            **{"path": str(folder), "mode": "files", "owner": "anna", "command": COMMAND, "settle_s": 10.0, **keys}
+        )
+        self.start()
+
+    def start(self) -> None:
+        """As a new process."""
+        desk = self.desk
+        desk.session = desk.session._replace(settings=desk.settings)
+        self.poller = FilePoller(desk.session, self.inbox, str(self.folder))
+
+    def send(self, name: str, content: str = "text", *, renamed: bool = False) -> Path:
+        """Put a file into the inbox; `renamed`: by a rename that the receiver notices."""
+        path = self.folder / name
+        path.write_text(content)
+        if renamed:
+            self.poller.renamed.add(name)
+        return path
+
+    def take(self, *names: str) -> list[str]:
+        """Put files into the inbox by renames, and poll."""
+        for name in names:
+            self.send(name, renamed=True)
+        return self.poller.step()
+
+    def run(self, outcome: Outcome) -> Claimed:
+        """Let a worker claim the one job that waits, and settle its run."""
+        (name,) = names_in(self.spool, "pending")
+        claimed = self.desk.start(name)
+        self.desk.settlements.settle(claimed, outcome)
+        return claimed
+
+    def tree(self) -> list[str]:
+        """Every file of the inbox, with the folder of a job in working/ as *."""
+        found = []
+        for above, _, names in os.walk(self.folder):
+            parts = list(Path(above).relative_to(self.folder).parts)
+            if parts[:1] == ["working"] and len(parts) > 1:
+                parts[1] = "*"
+            found += ["/".join([*parts, name]) for name in names]
+        return sorted(found)
+
+    @property
+    def texts(self) -> list[str]:
+        """What the poller reported."""
+        return [notice.text for notice in self.poller.notices]

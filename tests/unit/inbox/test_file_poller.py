@@ -1,0 +1,327 @@
+"""file_poller: when a file is whole, which are taken, and what becomes of them, by a clock that is set by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl.errors import QueuectlError
+from queuectl.inbox import limits
+from queuectl.inbox.state import read_all
+from queuectl.jobs.requeue import requeue
+from queuectl.model.lifecycle import Outcome
+from queuectl.monitor import inboxes
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import names_in, wait_until
+from tests.unit.inbox.file_post import COMMAND, FilePost
+
+OK, BAD = Outcome("succeeded", 0), Outcome("failed", 1, is_final=True)
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="modes and links of POSIX")
+
+
+def test_a_renamed_file_is_taken_at_once_and_its_record_names_it(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1, P2: the file is in working/, and the command has its path there."""
+    post = FilePost(spool, tmp_path / "inbox", tags=("scan",), priority=3)
+    (name,) = post.take("Straße 1.pdf")
+    claimed = post.desk.start(name)
+    item = claimed.record
+    working = tmp_path / "inbox" / "working"
+    (folder,) = working.iterdir()
+    assert item.command == ["cp", f"{folder}/Straße 1.pdf", f"{folder}/Straße 1.copy"]
+    assert (item.owner, item.tags, item.priority) == ("anna", ["scan"], 3)
+    assert (item.history[0].file, item.history[0].claimed) == ("Straße 1.pdf", f"{folder}/Straße 1.pdf")
+    assert folder.name.endswith(f"-{item.id}")
+    assert post.tree() == ["working/*/Straße 1.pdf"]
+
+
+def test_a_plain_file_is_taken_when_it_was_quiet_for_settle_s(spool: SpoolDir, tmp_path: Path) -> None:
+    """Each change of size or time begins anew, also a time that was set back (rsync in place)."""
+    post = FilePost(spool, tmp_path / "inbox")
+    path = post.send("a.pdf")
+    for change in (lambda: path.write_text("longer"), lambda: os.utime(path, (1.0, 1.0)), lambda: None):
+        assert post.poller.step() == []
+        post.desk.clock.advance(9.9)
+        assert post.poller.step() == []
+        change()
+    assert post.poller.due_s == pytest.approx(0.1)
+    (row,) = post.poller.state.rows
+    assert (row.name, row.size, row.quiet_s) == ("a.pdf", 6, 9.9)
+    post.desk.clock.advance(0.2)
+    assert len(post.poller.step()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux and Windows tell")
+def test_a_file_that_a_program_has_open_for_writing_waits(spool: SpoolDir, tmp_path: Path) -> None:
+    """However long it is quiet, and however it came; once it is closed it need not be quiet again."""
+    post = FilePost(spool, tmp_path / "inbox")
+    post.send("a.pdf")
+    post.send("b.pdf", renamed=True)
+    with open(tmp_path / "inbox" / "a.pdf", "a"), open(tmp_path / "inbox" / "b.pdf", "a"):
+        for _ in range(3):
+            assert post.poller.step() == []
+            post.desk.clock.advance(100)
+        assert {row.why for row in post.poller.state.rows} == {"a program has it open for writing"}
+        assert post.poller.due_s == float("inf")
+    assert len(post.poller.step()) == 2
+
+
+def test_a_marker_says_that_a_file_is_whole_and_goes_with_it(spool: SpoolDir, tmp_path: Path) -> None:
+    """done_file: not before the marker, however long it is quiet; the two come to failed/ together."""
+    post = FilePost(spool, tmp_path / "inbox", done_file="{stem}.ok", match=("*",))
+    post.send("a.pdf", renamed=True)
+    assert post.poller.step() == []
+    post.desk.clock.advance(1000)
+    assert post.poller.step() == []
+    assert [row.why for row in post.poller.state.rows] == ["a.ok is not there yet"]
+    post.send("a.ok")
+    assert len(post.poller.step()) == 1
+    assert post.tree() == ["working/*/a.ok", "working/*/a.pdf"]
+    post.run(BAD)
+    post.poller.step()
+    assert post.tree() == ["failed/a.ok", "failed/a.pdf", "failed/a.pdf.failed.txt"]
+
+
+def test_only_names_that_match_are_taken(spool: SpoolDir, tmp_path: Path) -> None:
+    """P11: temporary and conflicting names, texts of ours, ignored and other names stay where they are."""
+    post = FilePost(spool, tmp_path / "inbox", match=("*.pdf", "*.TIF"), ignore=("draft*",))
+    good = ["A.PDF", "b.tif", "{file}.pdf", "-x.pdf", "a b'\"$(x).pdf", "é.pdf"]
+    left = [
+        "a.pdf.part",
+        ".a.pdf.Xyz12",
+        "~a.pdf",
+        "a (conflicted copy 2026).pdf",
+        "a.sync-conflict-20261130-010203.pdf",
+    ]
+    left += ["DRAFT 1.pdf", "a.txt", "a.pdf.failed.txt", "a.pdf~"]
+    (tmp_path / "inbox" / "folder.pdf").mkdir()
+    assert len(post.take(*good, *left)) == len(good)
+    assert sorted(os.listdir(tmp_path / "inbox")) == sorted([*left, "folder.pdf", "working"])
+    assert post.poller.state.left_alone == len(left) + 1
+
+
+def test_a_file_of_a_job_that_succeeded_goes_to_done_with_what_lies_beside_it(spool: SpoolDir, tmp_path: Path) -> None:
+    """P2, P7: twice the same name are two files."""
+    post = FilePost(spool, tmp_path / "inbox")
+    for _ in range(2):
+        post.take("a.pdf")
+        (folder,) = (tmp_path / "inbox" / "working").iterdir()
+        (folder / "a.copy").write_text("made by the command")
+        post.run(OK)
+        assert post.poller.step() == []
+    assert post.tree() == ["done/a (2).copy", "done/a (2).pdf", "done/a.copy", "done/a.pdf"]
+    assert list((tmp_path / "inbox" / "working").iterdir()) == []
+    assert list(Path(spool.owed_dir, "anna").iterdir()) == []
+
+
+def test_a_file_of_a_dead_job_goes_to_failed_beside_a_text_and_comes_back_by_hand(
+    spool: SpoolDir, tmp_path: Path
+) -> None:
+    """P6, P7: the text has the file's name there; moving the file back into the inbox is a retry and takes it away."""
+    post = FilePost(spool, tmp_path / "inbox")
+    for _ in range(2):
+        post.take("a.pdf")
+        post.run(BAD)
+        post.poller.step()
+    failed = tmp_path / "inbox" / "failed"
+    assert sorted(os.listdir(failed)) == ["a (2).pdf", "a (2).pdf.failed.txt", "a.pdf", "a.pdf.failed.txt"]
+    assert "attempt 1 ended with exit code 1" in (failed / "a.pdf.failed.txt").read_text()
+    os.rename(failed / "a.pdf", tmp_path / "inbox" / "a.pdf")
+    (failed / "mine.failed.txt").write_text("of a person")
+    post.poller.renamed.add("a.pdf")
+    assert len(post.poller.step()) == 1
+    assert sorted(os.listdir(failed)) == ["a (2).pdf", "a (2).pdf.failed.txt", "mine.failed.txt"]
+
+
+def test_a_job_whose_file_has_gone_to_failed_is_not_requeued(spool: SpoolDir, tmp_path: Path) -> None:
+    """The command would not find it; the error says what to do instead. Before that, a retry finds the file."""
+    post = FilePost(spool, tmp_path / "inbox")
+    post.take("a.pdf")
+    job_id = post.run(BAD).record.id
+    requeue(post.desk.session, job_id, by="retry")
+    post.poller.step()
+    assert post.tree() == ["working/*/a.pdf"]
+    post.run(BAD)
+    post.poller.step()
+    with pytest.raises(QueuectlError, match="no longer in the working folder") as caught:
+        requeue(post.desk.session, job_id, by="retry")
+    assert str(tmp_path / "inbox") in caught.value.hint and names_in(spool, "dlq")
+
+
+def test_delete_deletes_the_file_only_after_success(spool: SpoolDir, tmp_path: Path) -> None:
+    """What the command made beside it is kept."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="delete", done_file="{name}.ok")
+    for outcome in (BAD, OK):
+        post.send("a.pdf")
+        post.send("a.pdf.ok")
+        post.poller.step()
+        (folder,) = (tmp_path / "inbox" / "working").iterdir()
+        (folder / "a.copy").write_text("made by the command")
+        post.run(outcome)
+        post.poller.step()
+    assert post.tree() == [
+        "done/a.copy",
+        *(f"failed/a{end}" for end in (".copy", ".pdf", ".pdf.failed.txt", ".pdf.ok")),
+    ]
+
+
+def test_the_file_of_a_job_that_was_deleted_goes_to_failed(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1: nothing is lost, whoever deletes the record."""
+    post = FilePost(spool, tmp_path / "inbox", on_failure="bad")
+    (name,) = post.take("a.pdf")
+    os.unlink(spool.path("pending", name))
+    post.desk.clock.advance(61)
+    post.poller.step()
+    assert post.tree() == ["bad/a.pdf", "bad/a.pdf.failed.txt"]
+    assert "no longer in the spool" in (tmp_path / "inbox" / "bad" / "a.pdf.failed.txt").read_text()
+
+
+def test_names_that_no_command_may_get_stay_with_a_reason(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: a control character, bytes that are no UTF-8, a word that would begin with a dash."""
+    post = FilePost(spool, tmp_path / "inbox", command=("tool", "{name}", "{file}"))
+    folder = os.fsencode(tmp_path / "inbox")
+    bad = {b"-rf.pdf": "become the option", b"a\nb.pdf": "control character", b"a\x1b.pdf": "control character"}
+    if sys.platform == "linux":
+        bad[b"a\xff.pdf"] = "not UTF-8"
+    for name in bad:
+        with open(os.path.join(folder, name), "w"):
+            post.poller.renamed.add(os.fsdecode(name))
+    assert len(post.take("good.pdf")) == 1
+    reasons = {os.fsencode(row.name): row.why for row in post.poller.state.refused}
+    assert set(reasons) == set(bad)
+    for name, why in bad.items():
+        assert why in reasons[name]
+    os.makedirs(spool.inbox_dir, exist_ok=True)
+    post.poller.show(every_s=0)
+    assert inboxes.sentence(read_all(spool)[0]) == f"{len(bad)} rejected"
+
+
+@posix_only
+def test_links_fifos_and_second_names_are_not_taken(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10, P11: nothing outside is read or moved, and nothing waits for a FIFO."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    post = FilePost(spool, tmp_path / "inbox")
+    inbox = tmp_path / "inbox"
+    os.symlink(secret, inbox / "link.pdf")
+    os.mkfifo(inbox / "fifo.pdf")  # type: ignore[attr-defined,unused-ignore]
+    os.link(secret, inbox / "second.pdf")
+    post.poller.renamed.update(("link.pdf", "fifo.pdf", "second.pdf"))
+    for _ in range(3):
+        assert post.poller.step() == []
+        post.desk.clock.advance(100)
+    assert [row.name for row in post.poller.state.refused] == ["second.pdf"]
+    assert sorted(post.poller.state.foreign) == ["fifo.pdf", "link.pdf"]
+
+
+@posix_only
+def test_an_inbox_that_others_can_write_to_must_be_sticky(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: otherwise they could put another folder in the place of working/, whose path the command gets."""
+    post = FilePost(spool, tmp_path / "inbox")
+    post.folder.chmod(0o777)
+    assert post.take("a.pdf") == [] and "chmod +t" in post.poller.state.trouble
+    post.folder.chmod(0o1777)
+    assert len(post.poller.step()) == 1
+    assert (post.folder / "working").stat().st_mode & 0o7777 == 0o700
+    post.run(BAD)
+    post.poller.step()
+    assert (post.folder / "failed").stat().st_mode & 0o7777 == 0o1777  # so that a producer can take its file back
+
+
+@posix_only
+def test_a_link_in_the_place_of_one_of_our_folders_stops_the_inbox(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: nothing moves through it, and no job is lost."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    post = FilePost(spool, tmp_path / "inbox")
+    os.symlink(elsewhere, post.folder / "working")
+    assert post.take("a.pdf") == [] and "must be a folder" in post.poller.state.trouble
+    os.unlink(post.folder / "working")
+    assert len(post.poller.step()) == 1
+    os.symlink(elsewhere, post.folder / "done")
+    post.run(OK)
+    post.poller.step()
+    assert "must be a folder" in post.poller.state.trouble and post.tree() == ["working/*/a.pdf"]
+    os.unlink(post.folder / "done")
+    post.poller.step()
+    assert post.tree() == ["done/a.pdf"] and os.listdir(elsewhere) == []
+
+
+def test_a_missing_folder_of_results_keeps_the_files_in_the_inbox(spool: SpoolDir, tmp_path: Path) -> None:
+    """P9: otherwise each job would fail because of it."""
+    post = FilePost(spool, tmp_path / "inbox", command=(*COMMAND[:2], "{out}/{name}"), out=str(tmp_path / "out"))
+    assert post.take("a.pdf") == [] and str(tmp_path / "out") in post.poller.state.trouble
+    (tmp_path / "out").mkdir()
+    (name,) = post.poller.step()
+    assert post.desk.start(name).record.command[2] == f"{tmp_path}/out/a.pdf"
+
+
+def test_limits_hold_and_what_waits_need_not_settle_again(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """max_waiting, and so many a poll; files beyond that are the next ones."""
+    monkeypatch.setattr(limits, "AT_ONCE", 4)
+    post = FilePost(spool, tmp_path / "inbox", max_waiting=6)
+    for number in range(10):
+        post.send(f"{number}.pdf")
+    post.poller.step()
+    post.desk.clock.advance(11)
+    assert len(post.poller.step()) == 4
+    assert (post.poller.state.waiting, post.poller.state.arriving) == (6, 0)
+    assert post.poller.due_s == float("inf")
+    assert len(post.poller.step()) == 2
+    assert (post.poller.state.waiting, post.poller.state.held_back) == (4, "max_waiting = 6")
+    assert post.poller.due_s == float("inf")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told")
+def test_a_change_that_could_not_be_ruled_out_is_reported(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of others may still be written to after they were taken; those of the workers' user may not."""
+    post = FilePost(spool, tmp_path / "inbox")
+    for tells in (True, False):
+        if not tells:
+            monkeypatch.setattr("queuectl.system.files._refuses_lease", lambda _fd: None)
+        post.take("a.pdf")
+        (folder,) = (tmp_path / "inbox" / "working").iterdir()
+        with open(folder / "a.pdf", "a") as file:
+            file.write("more")
+        post.run(OK)
+        post.poller.step()
+        assert any("a.pdf changed after it was taken" in text for text in post.texts) is not tells
+
+
+def test_two_receivers_of_one_inbox_take_each_file_once(spool: SpoolDir, tmp_path: Path) -> None:
+    """P2: two spools share an inbox; the folders of the other one are left alone."""
+    from tests.helpers import make_spool
+
+    one = FilePost(spool, tmp_path / "inbox")
+    two = FilePost(make_spool(tmp_path / "other"), tmp_path / "inbox")
+    two.desk.session.rng.seed(7)
+    os.makedirs(two.spool.machinery, exist_ok=True)
+    Path(two.spool.identity_path).write_text("zzzzzz")
+    assert len(one.take("a.pdf")) == 1
+    assert two.poller.step() == []
+    assert one.tree() == ["working/*/a.pdf"]
+
+
+def test_the_receiver_notices_a_rename_by_its_event(tmp_path: Path) -> None:
+    """A rename is told, and forgotten when a writer closes the file afterwards (Linux)."""
+    from queuectl.system.watch import Watch
+
+    watch = Watch(str(tmp_path), tells_renames=True)
+    assert watch.arm() and watch.renamed == set()
+    try:
+        (tmp_path / "a.part").write_text("x")
+        os.rename(tmp_path / "a.part", tmp_path / "a")
+        if sys.platform == "linux":
+            wait_until(lambda: watch.names() and watch.renamed)
+            assert watch.renamed == {"a"}
+            (tmp_path / "a").write_text("again")
+            wait_until(watch.names)
+        assert watch.renamed == set()
+    finally:
+        watch.close()
