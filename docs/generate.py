@@ -213,7 +213,7 @@ INBOX_KEYS = (
     (
         "mode",
         "",
-        "What it takes. `trusted`: all jobs; `templates`: `[commands]`; `signed`: signed jobs; `files`: any file, below.",
+        "What it takes. `trusted`: all jobs; `templates`: `[commands]`; `signed`: signed jobs; `files`: any file",
     ),
     ("owner", "the folder's name", "Owner of its jobs."),
     (
@@ -282,7 +282,7 @@ FILE_KEYS = (
     (
         "out",
         "",
-        "The folder that `{out}` stands for; a relative path starts at the spool's root. Files wait while it is missing.",
+        "The folder that `{out}` stands for; a relative path starts at the spool's root. Files wait for it.",
     ),
     ("priority", "`0`", "Priority of the jobs."),
     ("timeout", "none", 'Limit of each attempt, such as `"10m"`.'),
