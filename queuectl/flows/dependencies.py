@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from queuectl.model import parents
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, SKIPPED, UNMET
+from queuectl.model.parents import Asked, Progress
 from queuectl.model.record import Record
 from queuectl.spool.folder import SpoolDir
 
 # More parents than this are asked by one listing of the folders: that takes less time then.
 _STATS_AT_MOST = 1000
-_GONE = "gone"
+_GONE, _UNKNOWN = "gone", "unknown"
 
 
 class Waits(NamedTuple):
@@ -48,9 +49,14 @@ def look(spool: SpoolDir, item: Record) -> Waits | Over | None:
         OSError: the folders cannot be looked at.
     """
     blocked = item.blocked
-    if blocked is None:
-        return None
-    asked = parents.of(item.extras.after)
+    return None if blocked is None else look_from(spool, parents.of(item.extras.after), blocked, {})
+
+
+def look_from(spool: SpoolDir, asked: Asked, blocked: Progress, known: dict[str, str]) -> Waits | Over | None:
+    """Return the same as `look` for the parents `asked`, of which the job waits for `blocked.pointer`.
+
+    `known` has states of parents that were looked at just before, and gets those that are looked at here.
+    """
     at = asked.find(blocked.pointer)
     ended: dict[str, str] | None = None
     there: set[str] | None = None
@@ -58,7 +64,10 @@ def look(spool: SpoolDir, item: Record) -> Waits | Over | None:
         parent = asked[index]
         if at - index == _STATS_AT_MOST:
             ended = _listed(spool, (DONE, DLQ))
-        state = state_of(spool, parent.id) if ended is None else ended.get(parent.id, "")
+        if ended is not None:
+            state = ended.get(parent.id, "")
+        elif (state := known.get(parent.id, _UNKNOWN)) is _UNKNOWN:
+            state = known[parent.id] = state_of(spool, parent.id)
         if not state:
             if not (blocked.missing_since and asked.is_member(blocked.pointer) and asked.is_member(parent.id)):
                 return Waits(parent.id, len(asked) - 1 - index)

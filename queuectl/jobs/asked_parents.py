@@ -8,38 +8,60 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from queuectl.errors import UnknownParentError
 from queuectl.flows import dependencies
 from queuectl.jobs import blocking
-from queuectl.model import record
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model import parents
+from queuectl.model.history import Event
+from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, RUNNING, WARNING
+from queuectl.model.parents import Progress
 from queuectl.spool import lookup
 from queuectl.spool.session import Session
 
+# Events that say nothing about parents.
+_SAYS_NOTHING = (ENQUEUED, WARNING)
 
-def place(session: Session, spec: dict[str, Any], events: list[dict[str, Any]], now_at: float) -> str:
+
+def place(
+    session: Session, spec: dict[str, Any], events: list[dict[str, Any]], now_at: float, known: dict[str, str]
+) -> str:
     """Return the parent that a new job waits for, "" if all are met; add to its events what must be on record.
+
+    `known` has what was seen of parents just before, and gets more. A parent may end meanwhile, because a pool looks at
+    each new name.
 
     Raises:
         OSError: the folders cannot be looked at.
     """
-    item = record.decode(record.frame(spec, events))
-    verdict = dependencies.look(session.spool, item)
-    if verdict is None:
+    after = parents.recorded(spec["after"])
+    asked = parents.of(after)
+    blocked: Progress | None = Progress(asked[-1].id, "")
+    if any(each["event"] not in _SAYS_NOTHING for each in events):  # the job has a history
+        blocked = parents.progress(after, msgspec.convert(events, list[Event]))
+    verdict = None if blocked is None else dependencies.look_from(session.spool, asked, blocked, known)
+    if verdict is None or blocked is None:
         events.append(blocking.unblocked(now_at))
         return ""
-    if isinstance(verdict, dependencies.Waits):
-        events += blocking.waiting(verdict, item, now_at)
+    if isinstance(verdict, dependencies.Waits) and blocked.pointer != verdict.parent:
+        events.append(blocking.waits(verdict, now_at))
     return verdict.parent
 
 
 def refuse_missing(session: Session, asked: Iterable[str], new: set[str]) -> None:
     """Raise UnknownParentError for the first parent that is neither in the spool nor among the new ids."""
     spool = session.spool
-    lost = [job_id for job_id in asked if job_id not in new and not spool.holds(job_id, (DONE, DLQ, RUNNING, PENDING))]
+    # In the order in which jobs move, so a job that moves meanwhile is seen.
+    lost = [job_id for job_id in asked if job_id not in new and not spool.holds(job_id, (PENDING, RUNNING, DLQ, DONE))]
     if not lost:
         return
-    waiting = {name.partition(",")[0] for name in spool.waiting_names()}
+    beginnings = {f"{job_id}," for job_id in lost}
+    waiting = {
+        name[: end - 1]
+        for name in spool.names(spool.folder(PENDING))
+        if (end := name.find(",") + 1) and name[:end] in beginnings
+    }
     for job_id in lost:
         # It may have moved on since the first look, or be a drop that no pool has judged.
         if job_id not in waiting and not spool.holds(job_id) and lookup.find_drop(session, job_id) is None:

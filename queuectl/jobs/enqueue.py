@@ -65,6 +65,8 @@ class Producer:
         self._last_us = 0
         self._asked: dict[str, None] = {}
         """The parents of the jobs that were prepared."""
+        self._states: dict[str, str] = {}
+        """What was seen of parents for the jobs that `prepare_all` prepares together."""
         self.has_unique = False
         """A job with a unique key was prepared: `unique_enqueue.publish` publishes such jobs."""
 
@@ -88,18 +90,26 @@ class Producer:
             self.has_unique = True
             draft = Draft(spec, events, taken.due_at, taken.delay_s, instant_at, "id" in taken.spec)
             return self.frame(spec, list(events), taken.due_at, instant_at)._replace(draft=draft)
-        return self.frame(spec, events, taken.due_at, instant_at)
+        return self.frame(spec, events, taken.due_at, instant_at, self._states if by == "enqueue" else None)
 
     def frame(
-        self, spec: dict[str, Any], events: list[dict[str, Any]], due_at: float | None, instant_at: float
+        self,
+        spec: dict[str, Any],
+        events: list[dict[str, Any]],
+        due_at: float | None,
+        instant_at: float,
+        known: dict[str, str] | None = None,
     ) -> Prepared:
-        """Build the record of a job that was checked. Raises InvalidJobError if it is too large."""
+        """Build the record of a job that was checked. Raises InvalidJobError if it is too large.
+
+        `known` has states of parents that were looked at for the jobs of the same call.
+        """
         job_id = spec["id"]
         parent = ""
         if "after" in spec:
             from queuectl.jobs import asked_parents
 
-            parent = asked_parents.place(self.session, spec, events, self._clock.now())
+            parent = asked_parents.place(self.session, spec, events, self._clock.now(), {} if known is None else known)
         data = record.frame(spec, events)
         if len(data) > JOB_MAX_BYTES:
             raise InvalidJobError(
@@ -130,6 +140,7 @@ class Producer:
         prepared: list[Prepared] = []
         wanted = []
         self._asked.clear()
+        self._states.clear()
         for number, given in enumerate(documents, 1):
             if number % CHUNK == 0:
                 on_progress(number)

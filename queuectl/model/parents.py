@@ -176,6 +176,11 @@ def of(after: Recorded) -> Asked:
     return Asked(after)
 
 
+def recorded(after: Sequence[str | dict[str, Any]]) -> Recorded:
+    """Return the key `after` of a checked document as a record has it once it is read."""
+    return tuple([each if isinstance(each, str) else msgspec.convert(each, Parent) for each in after])
+
+
 def is_met(parent: Parent, state: str) -> bool:
     """Return whether a parent that has ended in a state (done, dlq) fulfils its condition."""
     return parent.when == ENDED or (parent.when == DONE) == (state == lifecycle.DONE)

@@ -27,6 +27,7 @@ from queuectl.errors import (
     SpoolUnavailableError,
     UnknownJobError,
 )
+from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
@@ -340,3 +341,25 @@ def test_disk_that_refuses_is_said_in_words(
         api.enqueue("true")
     assert hint in caught.value.hint
     assert listing(spool) == {}
+
+
+def test_each_call_looks_at_parents_anew(api: Spool, hands: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P13: what was seen of a parent counts for one call only, however long the library object lives; no record of a
+    new job is made and read once more to find its parents.
+    """
+    decoded: list[str] = []
+    decode = record.decode
+    monkeypatch.setattr(record, "decode", lambda data, **more: decoded.append("") or decode(data, **more))
+    parent = api.enqueue("true", id="load", max_retries=0)
+    first = api.enqueue_many([{"command": "true", "after": parent} for _ in range(3)])
+    name = next(name for name in api.folder.waiting_names() if name.startswith("load,"))
+    assert len(decoded) == 4  # each by its check
+    hands.run(name, Outcome("failed", 1))
+    later = api.enqueue("true", after={"id": parent, "when": "dead"})
+    unmet = api.enqueue("true", after=parent)
+    waiting = api.folder.waiting_names()
+    assert all(f"{job_id},after=load.json" in waiting for job_id in first)
+    assert f"{later}.json" in waiting and "unblocked" in hands.events("pending", f"{later}.json")
+    assert f"{unmet},after=load.json" in waiting
+    again = api.enqueue_many([{"command": "true", "history": [{"event": "started"}], "after": parent}])
+    assert f"{again[0]},after=load.json" in api.folder.waiting_names()  # `enqueue` takes no history
