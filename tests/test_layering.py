@@ -236,6 +236,8 @@ def _is_in(module: str, homes: str) -> bool:
         ("cryptography", "cluster.keys"),
         ("distributed", "cluster.bridge"),
         ("dask", "cluster.node"),
+        ("cronsim", "model.timetable"),
+        ("tzlocal", "system.zone"),
         ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.locks system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),

@@ -36,6 +36,7 @@ __all__ = [
     "round_robin",
     "run_order",
     "run_queue",
+    "schedule",
     "seal",
     "setting",
     "setting_checks",
@@ -43,7 +44,9 @@ __all__ = [
     "sizes",
     "spec",
     "text",
+    "tick_name",
     "times",
     "uniqueness",
+    "timetable",
     "unknown_keys",
 ]

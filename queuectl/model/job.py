@@ -162,6 +162,10 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
         keys.expires_at = None
     out.update(extras.normalise(keys))
     out.update(unknown)
+    if "cron" in unknown or "every" in unknown:
+        key = "cron" if "cron" in unknown else "every"
+        hint = "put the file into schedules/ of the spool"
+        raise InvalidJobError(f"{key}: is for a schedule, which makes jobs again and again", key=key, hint=hint)
     if not unknown and (keys.queue is None or keys.queue in defaults.queues or not defaults.queues):
         return Normalised(out, due_at, delay_s, [])
     from queuectl.model import unknown_keys  # imported only if needed

@@ -38,6 +38,7 @@ from queuectl.pool.presence import Presence
 from queuectl.pool.queue_watch import QueueWatch
 from queuectl.pool.rate_watch import RateWatch
 from queuectl.pool.scanner import Scanner
+from queuectl.pool.schedule_watch import ScheduleWatch
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.ticks import Plan, Step, Ticks
 from queuectl.pool.worker_process import WorkerProcess
@@ -104,6 +105,7 @@ class Parts:
         self._parent_watch = ParentWatch(core, self._stripes, is_local=self.scanner.is_local)
         self.outcomes.on_end = self._parent_watch.ended
         self._queue_watch = QueueWatch(core, self.pool, self.crew)
+        self._schedules = ScheduleWatch(core, self.presence)
         self._inboxes: InboxProcesses | None = None
 
     # ------------------------------------------------------------------------------------------ sources and duties
@@ -135,6 +137,7 @@ class Parts:
         return [
             Promotion(self.core),
             ticks,
+            self._schedules,
             self.scanner,
             RateWatch(self.core),
             Feeding(self.core, self._early_judge, self.scanner, self.control),
@@ -281,6 +284,7 @@ class Parts:
         self.scanner.close_inherited()
         self._stripes.close()
         self._queue_watch.close()
+        self._schedules.close()
         self.control.close()
 
     def _close_inherited(self) -> None:
@@ -293,6 +297,7 @@ class Parts:
         self.control.close()
         self._stripes.close()
         self._queue_watch.close()
+        self._schedules.close()
         self._dashboard.close_inherited()
         self.pool.close_inherited()
         self.presence.close()

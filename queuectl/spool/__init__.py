@@ -24,6 +24,7 @@ __all__ = [
     "pools",
     "rejected",
     "roster",
+    "schedule_files",
     "session",
     "settings_file",
     "stamps",

@@ -4,6 +4,8 @@
                                    (dlq/ID.error.txt explains why a job is dead, ID.cancelled.txt who cancelled it)
     rejected/                      files that could not become jobs, each with NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, the output of a command; ID.ATTEMPT.result, what it gave back
+    schedules/                     NAME.json, what makes jobs again and again; NAME,last=...,next=....tick, the note of
+                                   its ticks; NAME.reason.txt, why it makes none
     examples/                      jobs to copy; nothing in it runs
     queuectl.toml, README.md, job.schema.json, PAUSED, PAUSED-QUEUE
     status.html, status.json, queuectl.prom   the dashboard, for people and programs
@@ -15,6 +17,7 @@
                                    with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock;
                                    with rates QUEUE.starts and QUEUE.keys/KEY.starts, the last starts);
                                    with unique jobs also unique/ (KEY, the newest job of a key, and NN.lock);
+                                   with schedules also schedules.lock;
                                    with dead parents also victims/ (PARENT/CHILD, who is dead because of whom);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
@@ -36,6 +39,7 @@ from queuectl.model.settings import SETTINGS_NAME
 MACHINERY = ".queuectl"
 LOGS = "logs"
 EXAMPLES = "examples"
+SCHEDULES = "schedules"
 PAUSED = "PAUSED"
 README_TXT = "README.txt"
 # The dashboard, in the root of the spool, where no job ever is. Nothing reads these files back.
@@ -109,6 +113,8 @@ class Layout:
         self.readme_path = os.path.join(self.root, "README.md")
         self.schema_path = os.path.join(self.root, "job.schema.json")
         self.examples_dir = os.path.join(self.root, EXAMPLES)
+        self.schedules_dir = os.path.join(self.root, SCHEDULES)
+        self.schedules_lock_path = os.path.join(self.machinery, "schedules.lock")
         self.counts_path = os.path.join(self.machinery, "counts")
         self.counts_lock_path = os.path.join(self.machinery, "counts.lock")
         self.dashboard_lock_path = os.path.join(self.machinery, "dashboard.lock")
@@ -235,6 +241,10 @@ class Layout:
     def cancel_path(self, job_id: str, attempt: int) -> str:
         """Return the request to cancel one run of a job."""
         return os.path.join(self.cancel_dir, f"{job_id}.{attempt}")
+
+    def schedule_path(self, name: str) -> str:
+        """Return the path of a file in schedules/."""
+        return os.path.join(self.schedules_dir, name)
 
     def inbox_path(self, owner: str, kind: str) -> str:
         """Return a file of an inbox's process: `json` (its state), `lock`, `tokens` (of its claims)."""

@@ -33,7 +33,7 @@ def check(spool: SpoolDir) -> None:
     if sys.platform == "win32":
         return
     paths = [spool.root, *(os.path.join(spool.root, folder) for folder in FOLDERS if folder != LOGS)]
-    paths += [spool.machinery, spool.settings_path]
+    paths += [spool.machinery, spool.settings_path, spool.schedules_dir]
     for path in paths:
         try:
             info = os.stat(path)

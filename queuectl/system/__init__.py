@@ -22,4 +22,5 @@ __all__ = [
     "wakeup",
     "watch",
     "win32",
+    "zone",
 ]

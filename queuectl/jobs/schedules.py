@@ -1,0 +1,167 @@
+"""Read the files of schedules/: which are schedules, and what is wrong with the others (promises P6, P10).
+
+A file is read when it appears and when it changes. All files are looked at each time if there are few of them, and in
+turns if there are many, because a thousand stats each 2 s would be most of what an idle pool does.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+
+from queuectl.errors import InvalidJobError
+from queuectl.model import document, schedule
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model.schedule import Schedule
+from queuectl.spool import schedule_files, trust
+from queuectl.spool.schedule_files import Entry
+from queuectl.spool.session import Session
+from queuectl.system import files, sharing, zone
+
+# Of more schedules than this, a part is looked at each time.
+_LOOKED_AT_ONCE = 100
+_NO_FILE = "it is not a regular file"
+
+
+class Reading:
+    """One schedule as its file was read last."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.sig: files.FileSig | None = None
+        self.is_read = False
+        self.schedule: Schedule | None = None
+        self.why = ""
+        """What is wrong with the file; "" if nothing is, or if it may still arrive."""
+        self.hint = ""
+        self.arrives_since_s = math.inf
+        """Since when the file is not whole (monotonic)."""
+        self.is_told = False
+        """Whether `NAME.reason.txt` is as it should be."""
+        self.skips = False
+        """Whether the last tick made no job because of `overlap`."""
+        self.gone_since_s = math.inf
+        """Since when there are only notes (monotonic)."""
+        self.is_compared = False
+        """Whether `next` was compared with the expression since the clock was last set back."""
+        self.late_why = ""
+        """Why a file is not whole."""
+
+    @property
+    def arrives(self) -> bool:
+        """Whether the file is not whole, and may become so."""
+        return self.arrives_since_s < math.inf and not self.why
+
+    def reset(self, sig: files.FileSig | None) -> None:
+        """Forget what was read, for another version of the file."""
+        self.sig, self.is_read, self.schedule = sig, True, None
+        self.why = self.hint = self.late_why = ""
+        self.arrives_since_s = math.inf
+        self.is_told = self.is_compared = False
+
+
+class Schedules:
+    """The schedules of a spool, as far as they were read."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._spool = session.spool
+        self._owners = trust.owners(session.spool, session.settings)
+        self._local_zone = ""
+        self._listed: list[str] = []
+        self._turn = 0
+        self.readings: dict[str, Reading] = {}
+
+    def update(self, listed: list[str]) -> None:
+        """Take over a listing of schedules/."""
+        if listed == self._listed:
+            return
+        self._listed = listed
+        found = schedule_files.entries(listed)
+        for name in self.readings.keys() - found.keys():
+            del self.readings[name]
+        for name, entry in found.items():
+            known = self.readings.get(name)
+            if known is None:
+                self.readings[name] = Reading(entry)
+                continue
+            if (known.entry.file, known.entry.twin) != (entry.file, entry.twin):
+                known.is_read = False
+            known.entry = entry
+
+    def examine(self) -> None:
+        """Read files that are new or have changed. Raises OSError if the machine has a problem."""
+        names = list(self.readings)
+        due = names
+        if len(names) > _LOOKED_AT_ONCE:
+            self._turn %= len(names)
+            due = names[self._turn : self._turn + _LOOKED_AT_ONCE]
+            due += [name for name in names if not (known := self.readings[name]).is_read or known.arrives]
+            self._turn += _LOOKED_AT_ONCE
+        for name in due:
+            self.examine_one(self.readings[name])
+
+    def examine_one(self, known: Reading) -> None:
+        """Read one file, if it has changed. Raises OSError."""
+        now_s = self._session.clock.monotonic()
+        if not known.entry.file:
+            known.gone_since_s = min(known.gone_since_s, now_s)
+            known.schedule = None
+            return
+        known.gone_since_s = math.inf
+        path = self._spool.schedule_path(known.entry.file)
+        sig = files.sig_of(path)
+        if known.is_read and sig == known.sig:
+            if known.arrives and now_s - known.arrives_since_s >= self._session.settings.settle_s:
+                known.why = known.late_why
+            return
+        known.reset(sig)
+        try:
+            self._read(known, path)
+        except InvalidJobError as error:
+            known.why, known.hint = str(error), error.hint
+
+    def _read(self, known: Reading, path: str) -> None:
+        if known.entry.twin:
+            why = f"its name differs only in case from {known.entry.twin}.json"
+            raise InvalidJobError(why, hint="rename one of them")
+        try:
+            content = files.read(path, JOB_MAX_BYTES, patience_s=sharing.GLANCE_S)
+        except FileNotFoundError:
+            known.is_read = False
+            return
+        except files.NotRegularError as error:
+            raise InvalidJobError(_NO_FILE, hint="put the file itself here") from error
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                known.is_read = False
+                raise
+            known.is_read = not sharing.is_held(error)  # a program has it open: it is tried again
+            if not known.is_read:
+                return
+            raise InvalidJobError(f"it cannot be read: {error.strerror}", hint="allow it to be read") from error
+        if self._owners is not None and content.owner not in self._owners:
+            why, hint = trust.foreign_owner(content.owner)
+            raise InvalidJobError(why, hint=hint.replace(" and move it back", ""))
+        if content.oversize:
+            raise InvalidJobError(f"it is larger than {JOB_MAX_BYTES} bytes", hint="put the data in a file of its own")
+        found = schedule.read(
+            content.data,
+            known.entry.schedule,
+            defaults=self._session.settings.retry_defaults,
+            local_zone=self._zone_of(known),
+        )
+        if isinstance(found, document.Incomplete):
+            known.arrives_since_s = self._session.clock.monotonic()
+            known.late_why, known.hint = found.why, found.hint
+        else:
+            known.schedule = found
+
+    def _zone_of(self, known: Reading) -> str:
+        """Return the time zone for an expression without one: the one in the note, else the machine's."""
+        if (note := schedule_files.best(known.entry.notes)) is not None:
+            kept = schedule_files.zone_in(schedule_files.content_of(self._spool, note))
+            if kept:
+                return kept
+        self._local_zone = self._local_zone or zone.local_name()
+        return self._local_zone

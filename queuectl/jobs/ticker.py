@@ -1,0 +1,383 @@
+"""Make the job of each tick of a schedule, once, whatever is killed (promise P14; FORMAT.md, section 4, "A tick").
+
+    rename the note to making=TICK; publish NAME-TICK, synced, not replacing; rename the note to last=TICK,next=TICK
+
+All of it is under `schedules.lock`, and a note is only ever renamed from a name that was listed under the lock. Whoever
+finds `making` after a crash looks for the job in all states and goes on from there. Up to `_AT_ONCE` schedules take
+each step together, so that their jobs share the syncs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+
+from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
+from queuectl.jobs.enqueue import Prepared, Producer
+from queuectl.jobs.schedules import Reading, Schedules
+from queuectl.model import schedule, tick_name, timetable
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.notice import INFO, WARNING, Notice, Notify
+from queuectl.model.tick_name import Note
+from queuectl.spool import schedule_files
+from queuectl.spool.session import Session
+from queuectl.system import disk
+from queuectl.system.locks import NamedLock
+
+BY = "schedule"
+"""Who enqueued the job of a tick, in its history."""
+_AT_ONCE = 100
+_JOBS_A_LOOK = 200
+# A note whose schedule is gone is deleted after this long: some editors save by taking the old file away first.
+_ORPHAN_S = 60.0
+_SET_BACK_S = 1.0
+
+
+class _Run:
+    """The ticks of one schedule that are to be made now."""
+
+    def __init__(self, known: Reading, note: Note, due: timetable.Due, *, is_asked: bool) -> None:
+        self.known = known
+        self.note = note
+        self.ticks = list(due.make)
+        self.next_at = due.next_at
+        self.is_asked = is_asked
+        self.prepared: Prepared | None = None
+
+    @property
+    def following_at(self) -> float | None:
+        """The tick after the first of `ticks`."""
+        return self.ticks[1] if len(self.ticks) > 1 else self.next_at
+
+
+class Ticker:
+    """Makes the jobs of all schedules of one spool. `notify` is called with messages for people."""
+
+    def __init__(self, session: Session, *, notify: Notify) -> None:
+        self._session = session
+        self._spool = session.spool
+        self._clock = session.clock
+        self._notify = notify
+        self._schedules = Schedules(session)
+        self._producer = Producer(session)
+        self._lock = NamedLock(session.spool.schedules_lock_path)
+        self._offset_s = self._clock.now() - self._clock.monotonic()
+        self.next_at = math.inf
+        """When the next tick is due, as far as is known."""
+        self.is_behind = False
+        """True if the last look has left work, or somebody else had the lock."""
+
+    def close(self) -> None:
+        """Close the lock file, also in a forked process."""
+        self._lock.close()
+
+    def look(self, listed: list[str], *, list_again: Callable[[], list[str]]) -> list[str]:
+        """Do what is due, given a listing of schedules/; return the names of new files in pending/.
+
+        Raises:
+            OSError: a problem of the machine; the next look goes on where this one stopped.
+        """
+        self.is_behind = False
+        self._notice_clock()
+        self._schedules.update(sorted(listed))
+        self._schedules.examine()
+        made: list[str] = []
+        if any(self._needs(known) for known in self._schedules.readings.values()):
+            if self._lock.try_acquire():
+                try:
+                    self._schedules.update(sorted(list_again()))
+                    made = self._work()
+                finally:
+                    self._lock.release()
+                self._schedules.update(sorted(list_again()))
+            else:
+                self.is_behind = True
+        self.next_at = min(
+            (
+                note.next_at
+                for known in self._schedules.readings.values()
+                if known.schedule is not None
+                and not known.entry.is_held
+                and (note := schedule_files.best(known.entry.notes)) is not None
+                and note.next_at is not None
+            ),
+            default=math.inf,
+        )
+        return made
+
+    def _notice_clock(self) -> None:
+        """Compare all `next` with their expressions again if the clock was set back."""
+        offset_s = self._clock.now() - self._clock.monotonic()
+        moved_s, self._offset_s = offset_s - self._offset_s, offset_s
+        if moved_s <= -_SET_BACK_S:
+            for known in self._schedules.readings.values():
+                known.is_compared = False
+
+    # ------------------------------------------------------------------------------------------------- what is due
+
+    def _needs(self, known: Reading) -> bool:
+        """Return whether something about a schedule must be changed."""
+        entry = known.entry
+        if not entry.file:
+            return self._clock.monotonic() - known.gone_since_s >= _ORPHAN_S
+        if len(entry.notes) > 1:
+            return True
+        if not known.is_told and not known.arrives:
+            if known.why or schedule_files.has_reason(self._spool, entry.schedule):
+                return True
+            known.is_told = True
+        if known.schedule is None:
+            return False
+        note = schedule_files.best(entry.notes)
+        if entry.is_held:
+            return note is not None and (note.next_at is not None or note.making_at is not None)
+        if note is None or note.next_at is None or note.next_at <= self._clock.now():
+            return True
+        if not known.is_compared:
+            known.is_compared = self._agrees(known, note)
+        return not known.is_compared
+
+    def _agrees(self, known: Reading, note: Note) -> bool:
+        """Return whether `next` was made from the expression, and not by a clock that was ahead."""
+        assert known.schedule is not None
+        table = known.schedule.timetable
+        if schedule_files.content_of(self._spool, note) != table.text:
+            return False
+        if note.next_at is None or note.next_at <= (now_at := self._clock.now()):
+            return True
+        return note.next_at <= (table.after(now_at) or math.inf)
+
+    def _work(self) -> list[str]:
+        runs: list[_Run] = []
+        for known in list(self._schedules.readings.values()):
+            if len(runs) >= _AT_ONCE:
+                self.is_behind = True
+                break
+            if not self._needs(known):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # somebody moved a note: the next look sees what is there
+                if (run := self._prepare(known)) is not None:
+                    runs.append(run)
+        made: list[str] = []
+        while runs:
+            if len(made) >= _JOBS_A_LOOK:
+                self.is_behind = True
+                break
+            made += self._make(runs)
+            runs = [run for run in runs if run.ticks]
+        return made
+
+    def _prepare(self, known: Reading) -> _Run | None:
+        """Bring the files of a schedule up to date; return the ticks of which jobs are to be made."""
+        entry = known.entry
+        note = self._only_note(entry.notes)
+        if not entry.file:
+            if note is not None:
+                disk.unlink(self._spool.schedule_path(note.name))
+            schedule_files.delete_reason(self._spool, entry.schedule)
+            return None
+        self._schedules.examine_one(known)
+        self._tell(known)
+        if known.schedule is None:
+            return None
+        table = known.schedule.timetable
+        if note is not None and note.making_at is not None:
+            is_same = schedule_files.content_of(self._spool, note) == table.text
+            if is_same and not entry.is_held:
+                following_at = table.after(note.making_at)
+                return _Run(known, note, timetable.Due([note.making_at], 0, following_at), is_asked=True)
+            # Held or changed in the middle of a tick: its job counts if it is there.
+            job_id = tick_name.job_id(entry.schedule, note.making_at)
+            last_at = note.making_at if self._has_twice(job_id) else note.last_at
+            note = self._rename(note, note._replace(last_at=last_at, making_at=None))
+        if entry.is_held:
+            if note is not None and note.next_at is not None:
+                self._rename(note, note._replace(next_at=None))
+            return None
+        note = self._up_to_date(known, note)
+        now_at = self._clock.now()
+        if note.next_at is None or note.next_at > now_at:
+            return None
+        due = timetable.due(
+            table, note.next_at, now_at, catch_up=known.schedule.catch_up, lasts_s=known.schedule.expires_after_s
+        )
+        self._tell_of_missed(known, due)
+        if not due.make:
+            self._rename(note, note._replace(next_at=due.next_at))
+            return None
+        return _Run(known, note, due, is_asked=False)
+
+    def _only_note(self, notes: tuple[Note, ...]) -> Note | None:
+        """Return the note that counts, and delete all others of this schedule."""
+        kept = schedule_files.best(notes)
+        for note in notes:
+            if note != kept:
+                disk.unlink(self._spool.schedule_path(note.name))
+        return kept
+
+    def _up_to_date(self, known: Reading, note: Note | None) -> Note:
+        """Return the note with a `next` by the expression; make or change it if necessary."""
+        assert known.schedule is not None
+        spool, table = self._spool, known.schedule.timetable
+        next_at = table.after(self._clock.now())
+        content = f"{table.text}\n".encode()
+        sync = self._session.syncs_accepted
+        known.is_compared = True
+        if note is None:
+            made = Note(known.entry.schedule, next_at=next_at)
+            with contextlib.suppress(FileExistsError):
+                spool.publish_file(spool.schedule_path(made.name), content, hint="tick", sync=sync, mode=disk.FILE_MODE)
+            if sync:
+                disk.sync_folder(spool.schedules_dir)
+            return made
+        if schedule_files.content_of(spool, note) != table.text:
+            note = self._rename(note, note._replace(next_at=None))
+            spool.replace_file(spool.schedule_path(note.name), content, hint="tick", sync=sync, mode=disk.FILE_MODE)
+        elif note.next_at is not None and note.next_at <= (next_at or math.inf):
+            return note
+        return self._rename(note, note._replace(next_at=next_at))
+
+    def _rename(self, note: Note, new: Note) -> Note:
+        """Rename a note. Raises FileNotFoundError if somebody moved it."""
+        if new.name != note.name:
+            disk.replace(self._spool.schedule_path(note.name), self._spool.schedule_path(new.name))
+        return new
+
+    # ------------------------------------------------------------------------------------------------- making jobs
+
+    def _make(self, runs: list[_Run]) -> list[str]:
+        """Make the job of the first tick of each run; return the names of the files in pending/."""
+        begun = []
+        for run in runs:
+            with contextlib.suppress(FileNotFoundError):
+                if self._begin(run):
+                    begun.append(run)
+                continue
+            run.ticks.clear()
+        if not begun:
+            return []
+        made = self._publish(begun)
+        for run in begun:
+            tick_at, following_at = run.ticks[0], run.following_at
+            run.ticks.pop(0)
+            new = run.note._replace(last_at=tick_at, next_at=following_at, making_at=None)
+            try:
+                run.note = self._rename(run.note, new)
+            except FileNotFoundError:
+                run.ticks.clear()
+        return made
+
+    def _begin(self, run: _Run) -> bool:
+        """Take the first step of a tick; return False if it makes no job."""
+        found, tick_at, note = run.known.schedule, run.ticks[0], run.note
+        assert found is not None
+        document = found.document_of(tick_at)
+        if note.making_at is None and found.overlap != schedule.ALLOW and (busy := self._busy_with(found, note)):
+            after = [] if found.overlap == schedule.SKIP else self._parents(busy)
+            if not after:
+                self._skip(run, busy)
+                return False
+            document["after"] = after
+        run.known.skips = False
+        try:
+            run.prepared = self._producer.prepare(
+                document, by=BY, schedule=found.name, tick=schedule.tick_text(tick_at)
+            )
+        except InvalidJobError as error:  # the settings of this pool differ from those that it was checked with
+            run.known.why, run.known.hint, run.known.is_told = str(error), error.hint, False
+            run.known.schedule = None
+            self._tell(run.known)
+            run.ticks.clear()
+            return False
+        if note.making_at is None:
+            run.is_asked = note.last_at is not None and tick_at <= note.last_at
+            run.note = self._rename(note, note._replace(next_at=None, making_at=tick_at))
+        return True
+
+    def _publish(self, runs: list[_Run]) -> list[str]:
+        """Publish the jobs that the spool does not hold; return the names of their files."""
+        held = self._waiting_ids()
+        wanted = []
+        for run in runs:
+            assert run.prepared is not None
+            job_id = run.prepared.job_id
+            if job_id.lower() in held or self._spool.holds(job_id):
+                continue
+            if run.is_asked and self._has_twice(job_id):
+                continue
+            wanted.append(run.prepared)
+        if not wanted:
+            return []
+        try:
+            self._producer.publish(wanted)
+        except DuplicateJobError:  # somebody enqueued that very id at this moment
+            for item in wanted:
+                with contextlib.suppress(DuplicateJobError):
+                    self._producer.publish([item])
+        return [item.name for item in wanted]
+
+    def _waiting_ids(self) -> set[str]:
+        """Return the ids of waiting jobs with ids of their own, in lower case."""
+        _, others = self._spool.waiting()
+        return {name.partition(",")[0].removesuffix(".json").lower() for name in others}
+
+    def _has_twice(self, job_id: str) -> bool:
+        """Look for a job in all states, by all names, twice, because it may move between two looks."""
+        return any(self._spool.find(job_id) is not None for _ in range(2))
+
+    # ----------------------------------------------------------------------------------------------------- overlap
+
+    def _busy_with(self, found: schedule.Schedule, note: Note) -> str:
+        """Return the id of the last job of a schedule if it has not ended, else ""."""
+        if note.last_at is None:
+            return ""
+        job_id = tick_name.job_id(found.name, note.last_at)
+        located = self._spool.find(job_id)
+        return "" if located is None or located.state in (DONE, DLQ) else job_id
+
+    def _parents(self, job_id: str) -> list[dict[str, str]]:
+        """Return what a job waits for that follows one that runs; [] if that one has not started, so is enough."""
+        for _ in range(2):
+            located = self._spool.find(job_id)
+            if located is None or located.state == RUNNING:
+                break
+            with contextlib.suppress(OSError, DamagedRecordError):
+                if located.state != PENDING or self._spool.read(PENDING, located.name).record.standing().starts:
+                    break
+                return []
+        return [{"id": job_id, "when": "ended"}]
+
+    def _skip(self, run: _Run, busy: str) -> None:
+        """Pass over a tick because the last job of the schedule has not ended."""
+        if not run.known.skips:
+            text = f"schedule {run.known.entry.schedule}: no job for {schedule.tick_text(run.ticks[0])}, because {busy}"
+            self._notify(Notice(INFO, "overlap", f"{text} has not ended"))
+        run.known.skips = True
+        note, following_at = run.note, run.following_at
+        run.ticks.pop(0)
+        run.note = self._rename(note, note._replace(next_at=following_at, skipped=note.skipped + 1))
+
+    # ------------------------------------------------------------------------------------------------------- words
+
+    def _tell(self, known: Reading) -> None:
+        """Bring `NAME.reason.txt` up to date."""
+        if known.is_told or known.arrives:
+            return
+        if not known.why:
+            schedule_files.delete_reason(self._spool, known.entry.schedule)
+        else:
+            with contextlib.suppress(IsADirectoryError):
+                schedule_files.write_reason(self._spool, known.entry, known.why, known.hint)
+            text = f"schedules/{known.entry.file} makes no jobs: {known.why}"
+            self._notify(Notice(WARNING, "schedule", text))
+        known.is_told = True
+
+    def _tell_of_missed(self, known: Reading, due: timetable.Due) -> None:
+        if not due.missed:
+            return
+        runs = "1 tick has" if due.missed == 1 else f"{due.missed} ticks have"
+        if due.missed >= timetable.CAUGHT_UP_MOST:
+            runs = f"{due.missed} or more ticks have"
+        text = f"schedule {known.entry.schedule}: {runs} passed without a job"
+        self._notify(Notice(INFO, "missed", text))
