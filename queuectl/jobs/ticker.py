@@ -104,6 +104,8 @@ class Ticker:
             ),
             default=math.inf,
         )
+        if self.next_at <= self._clock.now():
+            self.is_behind = True
         return made
 
     def _notice_clock(self) -> None:
