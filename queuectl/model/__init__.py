@@ -46,7 +46,7 @@ __all__ = [
     "text",
     "tick_name",
     "times",
-    "uniqueness",
     "timetable",
+    "uniqueness",
     "unknown_keys",
 ]
