@@ -6,7 +6,8 @@ is changed in pending/, under the stripe of its id, and only if its record says 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from queuectl.errors import DamagedRecordError
 from queuectl.flows.dependencies import Over
@@ -19,6 +20,8 @@ from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
+
+_Made = TypeVar("_Made")
 
 
 class Unsure(NamedTuple):
@@ -42,13 +45,8 @@ class Hopeless:
         Raises:
             OSError: a problem of the machine, or of this file.
         """
-        stripe = self._stripes.of(_id_in(name))
-        if not stripe.try_acquire():
-            return None
-        try:
-            stored = self._read(name, parent)
-            if not isinstance(stored, Stored):
-                return stored
+
+        def note(stored: Stored) -> float | Unsure:
             now_at = self._session.clock.now()
             known = stored.record.blocked
             is_member = parents.of(stored.record.extras.after).is_member(parent)
@@ -61,20 +59,13 @@ class Hopeless:
             tail = record.append(len(stored.data), events, empty=not stored.record.history)
             disk.append(self._spool.path(PENDING, name), tail, sync=self._session.syncs_all)
             return Unsure() if is_member else now_at
-        except (FileNotFoundError, BlockingIOError):
-            return None
-        finally:
-            stripe.release()
+
+        return self._change(name, parent, note)
 
     def end(self, name: str, parent: str, reason: str) -> Dead | Unsure | None:
         """Move pending/`name` to dlq/; return None if the job cannot be changed now. Raises OSError."""
-        stripe = self._stripes.of(_id_in(name))
-        if not stripe.try_acquire():
-            return None
-        try:
-            stored = self._read(name, parent)
-            if not isinstance(stored, Stored):
-                return stored
+
+        def bury(stored: Stored) -> Dead:
             here = Located(PENDING, name, self._spool.path(PENDING, name))
             last = stored.record.standing().last
             if last is not None and last.event == UNMET:  # cut short before the move, or dragged back
@@ -83,6 +74,17 @@ class Hopeless:
             made = blocking.end(self._session, here, stored.data, stored.record, [], verdict, is_noted=False)
             assert isinstance(made, Dead)
             return made
+
+        return self._change(name, parent, bury)
+
+    def _change(self, name: str, parent: str, act: Callable[[Stored], _Made]) -> _Made | Unsure | None:
+        """Do something with a waiting file under its stripe, if its record says that it waits for this parent."""
+        stripe = self._stripes.of(_id_in(name))
+        if not stripe.try_acquire():
+            return None
+        try:
+            stored = self._read(name, parent)
+            return act(stored) if isinstance(stored, Stored) else stored
         except (FileNotFoundError, BlockingIOError):
             return None
         finally:
