@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
@@ -38,7 +37,7 @@ from queuectl.inbox.polling import Polling
 from queuectl.jobs import error_text, splitter
 from queuectl.jobs.edit import Draft, Editor
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
-from queuectl.maintenance import sweeper
+from queuectl.maintenance import debris, sweeper
 from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
@@ -55,7 +54,8 @@ from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 from queuectl.worker.messages import Feed, Finished, Passed, Stop, Trouble, Vanished, pack_order, unpack
 from queuectl.worker.worker import Worker
-from tests.crash.inject import Call, Plan, aside, injected
+from tests.crash.child import Ran, in_child
+from tests.crash.inject import Plan, aside, injected
 from tests.helpers import Desk, FakeClock, Tree, make_spool, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -336,6 +336,22 @@ def _in_and_the_board_is_lost(hands: Hands) -> Claimed:
     return claimed
 
 
+def _other_is_in_and_the_board_is_torn(hands: Hands) -> None:
+    _other_is_in(hands)
+    _tear_board(hands)
+
+
+def _in_and_the_board_is_torn(hands: Hands) -> Claimed:
+    claimed = hands.start("job,key=k.json")
+    _tear_board(hands)
+    return claimed
+
+
+def _tear_board(hands: Hands) -> None:
+    path = hands.spool.gate_path("default")
+    os.truncate(path, os.path.getsize(path) - 100)
+
+
 def _in_and_the_board_is_new(hands: Hands) -> Claimed:
     """The board was made again, and the job has another place in it."""
     claimed = _in_and_the_board_is_lost(hands)
@@ -595,6 +611,21 @@ def _gates() -> list[Operation]:
             _other_is_in_and_the_board_is_lost,
             _claim("job,key=k.json"),
             {"job": {_ONCE}, "other": {_TWICE}},
+        ),
+        Operation(
+            "gate: torn board",
+            _two_of_a_key,
+            _other_is_in_and_the_board_is_torn,
+            _claim("job,key=k.json"),
+            {"job": {_ONCE}, "other": {_TWICE}},
+        ),
+        Operation(
+            "gate: settle, torn board",
+            _two_of_a_key,
+            _in_and_the_board_is_torn,
+            _settle(OK),
+            {"job": {_ONCE}, **other},
+            {"job": {_TWICE}},
         ),
         Operation(
             "gate: settle, lost board",
@@ -1065,13 +1096,6 @@ class Template:
         return made
 
 
-class Ran(NamedTuple):
-    """What came of a child: was it killed as planned, and else the calls that it made before it had acknowledged."""
-
-    killed: bool
-    calls: list[Call]
-
-
 def run_here(operation: Operation, root: Path, plan: Plan, *, durability: str = "queue") -> Hands:
     """Do the operation in this process, with the plan's hand on its calls; what is left are its hands."""
     hands = Hands(root, "swept", durability=durability)
@@ -1083,34 +1107,8 @@ def run_here(operation: Operation, root: Path, plan: Plan, *, durability: str = 
 
 
 def run_in_child(operation: Operation, root: Path, at: int = 0, how: str = "") -> Ran:
-    """Do the operation in a forked child that kills itself at the planned call, and wait for its end.
-
-    Raises:
-        AssertionError: the child ended in any other way than by its own kill or by success; its traceback is told.
-    """
-    told = root / "told"
-    pid = os.fork()
-    if pid == 0:
-        _child(operation, root, at, how, told)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return Ran(True, [])
-    text = told.read_text() if told.exists() else ""
-    assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, f"{operation.name}, {how} {at}: {status}\n{text}"
-    return Ran(False, [Call(*row) for row in json.loads(text)])
-
-
-def _child(operation: Operation, root: Path, at: int, how: str, told: Path) -> None:
-    signal.alarm(30)
-    try:
-        plan = Plan(at, how, end=lambda: os.kill(os.getpid(), signal.SIGKILL))
-        run_here(operation, root, plan)
-        told.write_text(json.dumps(plan.calls))
-        os._exit(0)
-    except BaseException:
-        told.write_text(traceback.format_exc())
-    finally:
-        os._exit(1)
+    """Do the operation in a forked child that kills itself at the planned call: see `in_child`."""
+    return in_child(lambda plan: run_here(operation, root, plan), root / "told", at, how)
 
 
 # ------------------------------------------------------------------------------------------------ recovery, judging
@@ -1222,6 +1220,8 @@ def judge(
         if not now.exists() or now.read_bytes() != data:
             wrong.append(f"{path} was touched (P7, P11)")
     wrong += [f"{name} in taken/ is not finished" for name in os.listdir(spool.taken_dir) if not name.endswith(".done")]
+    plans = {name for name in os.listdir(spool.split_dir) if name.endswith(".plan")}
+    wrong += [f"{name} is left of a flow" for name in plans - set(map(os.path.basename, debris.split_notes(spool)))]
     tokens = {batch.token_of(name) for name in os.listdir(spool.taken_dir)}
     wrong += [
         f"the text {name} tells of no file of many jobs"

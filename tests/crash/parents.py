@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from queuectl.jobs.hopeless import Hopeless
+from queuectl.jobs.hopeless import Hopeless, Unsure
 from queuectl.jobs.revive import Reviver
 from queuectl.jobs.verdict import Dead
 from queuectl.model import names
@@ -66,6 +67,39 @@ def _each_other(hands: Hands) -> None:
     hands.enqueue(id="p1", after="job")
 
 
+def _group(hands: Hands) -> None:
+    """Three members and a job that waits for all; the last member is deleted."""
+    hands.api.enqueue_many(
+        [
+            *({"command": "true", "tags": [f"m{place}"]} for place in (1, 2, 3)),
+            {"command": "true", "tags": ["all"], "after": "*"},
+        ]
+    )
+    for name in hands.spool.waiting_names():
+        if name.startswith("flow") and "-0003" in name.partition(",")[0]:
+            os.unlink(hands.spool.path(PENDING, name))
+
+
+def _pass_over_a_member(hands: Hands, _: object) -> None:
+    """What a pool does when it has found that a member is nowhere, and the claim after that."""
+    (name,) = [name for name in hands.spool.waiting_names() if names.AFTER in name]
+    parts = names.parse(name)
+    assert parts is not None
+    Hopeless(hands.session, hands.stripes).note_missing(name, parts.after, again=False)
+    hands.begin(name)
+
+
+def _workflow(hands: Hands, _: object) -> None:
+    """Jobs that name each other, enqueued together: the child stands first."""
+    hands.api.enqueue_many(
+        [
+            {"command": "true", "tags": ["child"], "ref": "child", "after": "load"},
+            {"command": "true", "tags": ["load"], "ref": "load"},
+            {"command": "true", "tags": ["all"], "after": "*"},
+        ]
+    )
+
+
 def _end(name: str, parent: str) -> Callable[[Hands, Any], None]:
     def act(hands: Hands, _: object) -> None:
         hopeless = Hopeless(hands.session, hands.stripes)
@@ -88,7 +122,8 @@ def duties(hands: Hands) -> int:
     for name in hands.spool.waiting_names():
         parts = names.parse(name)
         if parts is not None and parts.after and hands.spool.find(parts.after) is None:
-            hopeless.note_missing(name, parts.after, again=False)
+            if isinstance(hopeless.note_missing(name, parts.after, again=False), Unsure):
+                continue  # a member of a group: its claim decides
             made += isinstance(hopeless.end(name, parts.after, "no way"), Dead)
     return made
 
@@ -214,6 +249,33 @@ OPERATIONS = dict(
             {"p1": {_UNMET}, "job": {_UNMET}},
             cut={"job": {"enqueued unmet requeued unmet @dlq"}, "p1": {"enqueued unmet requeued unmet @dlq"}},
             again=True,
+        ),
+        _case(
+            "a member of a group is gone",
+            _group,
+            _pass_over_a_member,
+            {
+                **{tag: {_ONCE} for tag in ("m1", "m2")},
+                "all": {"enqueued missing blocked started succeeded @done"},
+            },
+            cut={
+                "all": {
+                    "enqueued blocked missing started succeeded @done",
+                    "enqueued missing started succeeded @done",
+                    "enqueued missing unblocked started succeeded @done",
+                }
+            },
+        ),
+        _case(
+            "enqueue a workflow",
+            _nothing,
+            _workflow,
+            {
+                "load": {_ONCE},
+                "child": {_ONCE},
+                "all": {_ONCE, "enqueued blocked started succeeded @done"},
+            },
+            cut={tag: {""} for tag in ("load", "child", "all")},
         ),
         _case(
             "purge the parent",

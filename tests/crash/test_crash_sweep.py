@@ -8,23 +8,38 @@ power cuts, which lose what was not synced.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.crash.driver import OPERATIONS, Operation, Template, allowed_endings, judge, recover, run_in_child
+from tests.crash.driver import OPERATIONS, Hands, Operation, Template, allowed_endings, judge, recover, run_in_child
 from tests.crash.inject import CHANGES, TORN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
 
 
-def sweep(operation: Operation, folder: Path, *, every: bool = False) -> int:
-    """Kill the operation at each of its points, recover and judge; return how many points there were."""
+def sweep(
+    operation: Operation,
+    folder: Path,
+    *,
+    every: bool = False,
+    also: Callable[[Hands], int] = lambda _hands: 0,
+    further: Callable[[Path], list[str]] = lambda _root: [],
+) -> int:
+    """Kill the operation at each of its points, recover and judge; return how many points there were.
+
+    `also` is a further duty in the recovery, and `further` says what else is wrong with a spool afterwards.
+    """
     template = Template(operation, folder)
+
+    def judged(root: Path, *, cut: bool) -> list[str]:
+        recover(root, operation, cut=cut, also=also)
+        return judge(root, template, allowed_endings(operation, cut=cut)) + further(root)
+
     root = template.copy()
     ran = run_in_child(operation, root)
-    recover(root, operation, cut=False)
-    wrong = judge(root, template, allowed_endings(operation, cut=False))
+    wrong = judged(root, cut=False)
     assert not wrong, f"{operation.name}, not killed:\n" + "\n".join(wrong)
     changes = [call for call in ran.calls if call.kind in CHANGES]
     points = [(place, "before") for place in range(1, len(changes) + 1)]
@@ -37,8 +52,7 @@ def sweep(operation: Operation, folder: Path, *, every: bool = False) -> int:
     for place, how in points:
         root = template.copy()
         assert run_in_child(operation, root, place, how).killed, f"{operation.name} makes fewer calls than it did"
-        recover(root, operation, cut=True)
-        wrong = judge(root, template, allowed_endings(operation, cut=True))
+        wrong = judged(root, cut=True)
         call = changes[place - 1]
         assert not wrong, f"{operation.name}, killed {how} change {place}, {call.kind} {call.path}:\n" + "\n".join(
             wrong

@@ -8,13 +8,10 @@ some changes depends on the node; a kill whose place is not reached is none, and
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
@@ -31,6 +28,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from queuectl.worker.messages import Feed, Passed, Stop, pack_order, unpack
+from tests.crash.child import Ran, in_child
 from tests.crash.inject import CHANGES, TORN, Call, Plan, injected
 from tests.helpers import Desk, make_spool
 from tests.keeper import RealKeeper
@@ -105,29 +103,14 @@ class Place:
         made.run()
         thread.join()
 
-    def work_in_child(
-        self, root: Path, worker: str, at: int = 0, how: str = "", *, rescues: bool = False
-    ) -> tuple[bool, list[Call]]:
+    def work_in_child(self, root: Path, worker: str, at: int = 0, how: str = "", *, rescues: bool = False) -> Ran:
         """Do so in a child that is killed at a change; return whether it was, and else the changes."""
-        told = root / "told"
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(int(WITHIN_S))
-            plan = Plan(at, how, end=lambda: os.kill(os.getpid(), signal.SIGKILL))
-            try:
-                with injected(plan):
-                    self.work(root, worker, rescues=rescues)
-                told.write_text(json.dumps(plan.calls))
-                os._exit(0)
-            except BaseException:
-                told.write_text(traceback.format_exc())
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-            return True, []
-        assert status == 0, (at, how, status, told.exists() and told.read_text())
-        return False, [Call(*row) for row in json.loads(told.read_text())]
+
+        def work(plan: Plan) -> None:
+            with injected(plan):
+                self.work(root, worker, rescues=rescues)
+
+        return in_child(work, root / "told", at, how, within_s=WITHIN_S)
 
 
 @pytest.fixture(scope="module")
