@@ -24,12 +24,18 @@ from queuectl.model.lifecycle import DONE, RUNNING
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, children, queuectl
+from tests.stress.intervals import gaps, most
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
 POOLS, WORKERS, SLOTS, KEYS = 3, 4, 3, 5
 JOBS = int(os.environ.get("QUEUECTL_STORM_JOBS", "120"))
+
+
+def key_of(job_id: str) -> str:
+    """The key of a job."""
+    return f"k{int(job_id.removeprefix('job')) % KEYS}"
 
 
 class GateStorm:
@@ -49,7 +55,7 @@ class GateStorm:
                 {
                     "id": f"job{number}",
                     "queue": "mail",
-                    "key": f"k{number % KEYS}",
+                    "key": key_of(f"job{number}"),
                     "command": self.witness.command(seconds=self.rng.choice((0.01, 0.03, 0.1))),
                     "max_retries": 1000,
                     "backoff_base": 0,
@@ -135,26 +141,6 @@ class GateStorm:
         for pool in (*self.pools, *self.old):
             pool.__exit__(None, None, None)
 
-    def most(self) -> tuple[int, int, int]:
-        """The most commands at once, the most with one key, and how many ran. Raises where a limit was passed."""
-        open_since: dict[int, tuple[int, str]] = {}
-        changes: list[tuple[int, int, str]] = []
-        for kind, job_id, pid, at in self.witness.lines():
-            key = f"k{int(job_id.removeprefix('job')) % KEYS}"
-            if kind == "S":
-                open_since[pid] = at, key
-            elif kind == "E":
-                changes += [(open_since[pid][0], 1, key), (at, -1, key)]
-                del open_since[pid]
-        for pid, (since, key) in open_since.items():
-            changes += [(since, 1, key), (max(since + 1, self.killed.get(pid, since + 1)), -1, key)]
-        inside: Counter[str] = Counter()
-        most = most_of_key = 0
-        for _, change, key in sorted(changes):
-            inside[key] += change
-            most, most_of_key = max(most, inside.total()), max(most_of_key, inside[key])
-        return most, most_of_key, len(changes) // 2
-
 
 @pytest.mark.slow
 def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path: Path) -> None:
@@ -170,10 +156,15 @@ def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path
         storm.rage()
     finally:
         storm.drain()
-    most, most_of_key, ran = storm.most()
-    print(f"{ran} runs, at most {most} at once and {most_of_key} of a key; {dict(storm.done)}")
-    assert most <= SLOTS
-    assert most_of_key <= 1
+    at_once, of_a_key, ran = most(storm.witness, storm.killed, key_of)
+    print(f"{ran} runs, at most {at_once} at once and {of_a_key} of a key; {dict(storm.done)}")
+    for was_killed, what in ((False, "an end"), (True, "a kill")):
+        found_s = sorted(gap for kill, gap in gaps(storm.witness, storm.killed, key_of) if kill == was_killed)
+        if found_s:
+            parts = f"median {found_s[len(found_s) // 2]:.3f} s, at most {found_s[-1]:.3f} s"
+            print(f"from {what} to the next start with the key, {len(found_s)} times: {parts}")
+    assert at_once <= SLOTS
+    assert of_a_key <= 1
     assert not storm.spool.waiting_names()
     assert len(spool.job_names(DONE)) == JOBS
     wait_until(lambda: boards.alive(spool, boards.read(spool, "mail")) == [])
