@@ -14,7 +14,7 @@ from queuectl import Spool
 from queuectl.model import record
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import LONG, wait_until
-from tests.pool import PYTHON, Pool, ends_with, kill, queuectl
+from tests.pool import PYTHON, SUCCEED, Pool, ends_with, kill, queuectl
 
 GIVE = [*PYTHON, "import os; open(os.environ['QUEUECTL_RESULT'], 'w').write(os.environ['QUEUECTL_JOB_ID'])"]
 
@@ -156,6 +156,28 @@ def test_a_snoozed_job_runs_again_and_nothing_is_counted(spool: SpoolDir) -> Non
     assert "snooze_max" in Path(spool.error_path("bounded.json")).read_text()
     assert "asked to run again later" in queuectl(spool, "show", "job")
     assert json.loads(queuectl(spool, "check", "--json"))["verdict"] == "clean"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["printed", "given back"])
+def test_a_run_that_writes_two_gibibytes_is_ended(spool: SpoolDir, where: str) -> None:
+    """P9: with output_max of 16 MiB its log, or its result, ends far before that, and the next job runs."""
+    code = (
+        "import os\n"
+        f"fd = 1 if {where == 'printed'} else os.open(os.environ['QUEUECTL_RESULT'], os.O_WRONLY | os.O_CREAT)\n"
+        "for _ in range(2048): os.write(fd, b'x' * 1048576)"
+    )
+    made = Spool(spool.root)
+    made.enqueue([*PYTHON, code], id="loud", output_max="16MiB", max_retries=0)
+    made.enqueue(SUCCEED, id="next")
+    with Pool(spool, count=1):
+        ends_with(spool, {"done": 1, "dlq": 1})
+    last = made.get("loud").history[-1]
+    assert last["event"] == "failed" and "exit_code" not in last
+    assert "16 MiB" in last["reason"]
+    size = os.path.getsize((spool.log_path if where == "printed" else spool.result_path)("loud", 1))
+    print(f"{size / 2**20:.0f} MiB were {where} with 16 MiB allowed")
+    assert 16 * 2**20 < size < 2**31
 
 
 @pytest.mark.slow

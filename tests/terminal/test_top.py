@@ -16,6 +16,7 @@ from queuectl.api import Spool
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, listing
+from tests.pool import PYTHON, Pool
 from tests.terminal.terminal import CTRL_C, CTRL_Z, DOWN, ENTER, ENTERED, HIDDEN, LEFT, SHOWN, Terminal, queuectl
 from tests.terminal.terminal import terminal as shell
 
@@ -85,6 +86,28 @@ def test_keys_do_what_help_says(busy: SpoolDir) -> None:
         assert is_restored(terminal, before)
     assert listing(busy)["pending"] == ["aa.json", "cc.json", "dead.json"]
     assert "bb.json" in listing(busy)["dlq"]
+
+
+@pytest.mark.slow
+def test_progress_moves_while_a_job_runs(spool: SpoolDir, tmp_path: Path) -> None:
+    """What a command says about its progress is on the screen, escaped, and the next line takes its place."""
+    code = (
+        "import os, sys, time\n"
+        "def say(text): open(os.environ['QUEUECTL_PROGRESS'], 'a').write(text)\n"
+        "def wait(path):\n"
+        "    while not os.path.exists(path): time.sleep(0.01)\n"
+        "say('42 page 3 of \\x1b[2J7\\n'); wait(sys.argv[1]); say('77 page 6\\n'); wait(sys.argv[2])"
+    )
+    further, end = tmp_path / "further", tmp_path / "end"
+    Spool(spool.root).enqueue([*PYTHON, code, str(further), str(end)], id="slow")
+    with Pool(spool, count=1), queuectl("--spool", spool.root, "top", "--every", "200ms") as terminal:
+        terminal.wait_for("Running 1", "42 %", r"page 3 of \x1b[2J7")
+        further.touch()
+        terminal.wait_for("77 %", "page 6", gone="page 3")
+        end.touch()
+        terminal.wait_for("Finished 1", gone="77 %")
+        terminal.type("q")
+        assert terminal.end() == 0
 
 
 @pytest.mark.slow
