@@ -1,0 +1,104 @@
+"""Queues, keys, dependencies and desks on Windows, with real processes that are killed, bounded in time (P12, P13)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "win32":
+    pytest.skip("Windows only", allow_module_level=True)
+
+from queuectl.api import Spool
+from queuectl.flows import boards
+from queuectl.model.lifecycle import DONE, RUNNING
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import LONG, wait_until
+from tests.pool import Pool, Witness, children, kill, queuectl
+from tests.stress.intervals import most
+
+SLOTS, KEYS = 2, 3
+
+
+def key_of(job_id: str) -> str:
+    """The key of a job."""
+    return f"k{int(job_id.removeprefix('job')) % KEYS}"
+
+
+class GateStorm:
+    """Two pools of two workers on one queue, and what is done to them."""
+
+    def __init__(self, spool: SpoolDir, witness: Witness) -> None:
+        self.spool, self.witness = spool, witness
+        self.rng = random.Random()
+        self.killed: dict[int, int] = {}
+        self.done: Counter[str] = Counter()
+        self.pools = [Pool(spool, count=2).ready() for _ in range(2)]
+
+    def rage(self, acts: int) -> None:
+        """Kill workers, whose commands end with them, kill commands, and delete and cut the board."""
+        for number in range(acts):
+            if not (self.spool.waiting_names() or self.spool.job_names(RUNNING)):
+                return
+            act = (self.kill_worker, self.kill_command, self.delete_board, self.kill_worker, self.cut_board)[number % 5]
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                self.done[act.__name__] += act()
+            time.sleep(self.rng.uniform(0.1, 0.6))  # the pace of the storm, not a wait
+
+    def kill_worker(self) -> bool:
+        """kill -9 of a worker."""
+        worker = self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
+        for pid in children(worker) if worker else []:
+            self.killed[pid] = time.monotonic_ns()
+        return self._kill(worker)
+
+    def kill_command(self) -> bool:
+        """kill -9 of a command."""
+        workers = self.rng.choice(self.pools).worker_pids()
+        return self._kill(self.rng.choice([pid for worker in workers for pid in children(worker)] or [0]))
+
+    def _kill(self, pid: int) -> bool:
+        if pid:
+            self.killed[pid] = time.monotonic_ns()
+            kill(pid)
+        return bool(pid)
+
+    def delete_board(self) -> bool:
+        """Delete the board, as a person might."""
+        os.unlink(self.spool.gate_path("mail"))
+        return True
+
+    def cut_board(self) -> bool:
+        """Cut the board in the middle of a line."""
+        path = self.spool.gate_path("mail")
+        os.truncate(path, max(0, os.path.getsize(path) - 100))
+        return True
+
+
+def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path: Path) -> None:
+    """Whatever is killed, also with a lost board: never a third job of the queue, never two of a key (P12)."""
+    witness = Witness(tmp_path / "witness")
+    queuectl(spool, "config", "set", "queues.mail.slots", str(SLOTS))
+    jobs, rest = int(24 * LONG), {"queue": "mail", "max_retries": 1000, "backoff_base": 0}
+    Spool(spool.root).enqueue_many(
+        {"id": f"job{n}", "key": key_of(f"job{n}"), "command": witness.command(seconds=0.05), **rest}
+        for n in range(jobs)
+    )
+    storm = GateStorm(spool, witness)
+    try:
+        storm.rage(int(20 * LONG))
+        wait_until(lambda: len(spool.job_names(DONE)) == jobs, 120 * LONG)
+        wait_until(lambda: boards.alive(spool, boards.read(spool, "mail")) == [])
+    finally:
+        for pool in storm.pools:
+            pool.__exit__(None, None, None)
+    found = most(witness, storm.killed, key_of)
+    print(f"{found.ran} runs, at most {found.at_once} at once and {found.of_a_key} of a key; {dict(storm.done)}")
+    assert found.at_once <= SLOTS and found.of_a_key <= 1
+    assert not witness.overlapping()
