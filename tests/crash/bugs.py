@@ -140,8 +140,8 @@ BUGS = (
     Bug(
         "an enqueue that fails leaves what it had published",
         "jobs/enqueue",
-        "                    if files.sig_of(path) == sig:\n",
-        "                    if False:\n",
+        "                if files.sig_of(path) == sig:\n",
+        "                if False:\n",
     ),
     Bug(
         "a worker drops the outcome that it cannot record",
@@ -202,7 +202,8 @@ BUGS = (
     Bug(
         "a hand-over publishes the job before it deletes the dropped file",
         "inbox/handover",
-        _DELETE + "        return self._publish(path, item)\n",
+        _DELETE
+        + "        if item.extras is PLAIN or not item.extras.unique:\n            return self._publish(path, item)\n",
         "        name = self._publish(path, item)\n" + _DELETE + "        return name\n",
     ),
     Bug(

@@ -129,8 +129,8 @@ BUGS = (
     Bug(
         "a full key lets in one more",
         "flows/gates",
-        "inside.count(place.key) >= place.per_key",
-        "inside.count(place.key) > place.per_key",
+        "keys.count(place.key.encode()) >= place.per_key",
+        "keys.count(place.key.encode()) > place.per_key",
         (GATES, BOARDS),
     ),
     Bug(
@@ -149,17 +149,11 @@ BUGS = (
         (GATES, FAULTS),
     ),
     Bug(
-        "who ends while a board is made again stays in it",
-        "flows/gates",
-        '                if files.sig_of(self._spool.path(RUNNING, f"{entry.job_id}.json")) is None:\n',
-        "                if False:\n",
-        (BOARDS,),
-    ),
-    Bug(
         "who leaves does not look for its line in a board that was made again",
         "flows/gates",
-        "        if self.blank(queue, index, entry):\n            return\n",
-        "        self.blank(queue, index, entry)\n        return\n",
+        "        if not self._gates.blank(self._queue, self._index, self._line):\n"
+        "            self._gates.leave(self._queue, self._lease)\n",
+        "        self._gates.blank(self._queue, self._index, self._line)\n",
         (GATES, BOARDS),
     ),
     Bug(
@@ -238,15 +232,6 @@ BUGS = (
         (BLOCKING,),
     ),
     Bug(
-        "a job that comes back moves before that is on record",
-        "jobs/revive",
-        "                disk.append(here.path, tail, sync=self._session.syncs_all)\n"
-        "                name = self._spool.move(here, PENDING, names.blocked_name(child, parent))\n",
-        "                name = self._spool.move(here, PENDING, names.blocked_name(child, parent))\n"
-        "                disk.append(self._spool.path(PENDING, name), tail, sync=self._session.syncs_all)\n",
-        (PARENTS,),
-    ),
-    Bug(
         "purge keeps the notes of a parent",
         "jobs/purge",
         "victims.forget_all(",
@@ -301,11 +286,12 @@ BUGS = (
     Bug(
         "a result goes to the logs after the outcome is on record",
         "worker/recorder",
-        "                settled = self._settlements.settle(claimed, outcome)\n                break\n",
-        "                settled = self._settlements.settle(claimed, outcome)\n"
         "                if slot.desk.has_news(run.started_s):\n"
         "                    claimed.given = slot.desk.collect(claimed.job_id, claimed.attempt, before=claimed.given)\n"
-        "                break\n",
+        "                settled = self._settlements.settle(claimed, outcome)\n",
+        "                settled = self._settlements.settle(claimed, outcome)\n"
+        "                if slot.desk.has_news(run.started_s):\n"
+        "                    claimed.given = slot.desk.collect(claimed.job_id, claimed.attempt, before=claimed.given)\n",
         (DESKS,),
     ),
     Bug(

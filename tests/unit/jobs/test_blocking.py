@@ -264,6 +264,9 @@ def test_what_no_claim_decides(desk: Desk) -> None:
     os.rename(desk.spool.path(PENDING, "plain.json"), desk.spool.path(PENDING, "plain,after=ghost.json"))
     assert hopeless.end("plain,after=ghost.json", "ghost", "nowhere") == Unsure()
     assert hopeless.end("gone,after=ghost.json", "ghost", "nowhere") is None
+    desk.enqueue(id="other", after="plain")
+    os.rename(desk.spool.path(PENDING, "other,after=plain.json"), desk.spool.path(PENDING, "other,after=ghost.json"))
+    assert hopeless.end("other,after=ghost.json", "ghost", "nowhere") == Unsure()
 
 
 def test_foreign_things_among_the_notes_stop_nothing(desk: Desk) -> None:
