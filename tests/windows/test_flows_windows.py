@@ -19,6 +19,7 @@ from queuectl.api import Spool
 from queuectl.flows import boards
 from queuectl.model.lifecycle import DONE, RUNNING
 from queuectl.spool.folder import SpoolDir
+from tests.e2e import test_dependencies, test_desk
 from tests.helpers import LONG, wait_until
 from tests.pool import Pool, Witness, children, kill, queuectl
 from tests.stress.intervals import most
@@ -102,3 +103,21 @@ def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path
     print(f"{found.ran} runs, at most {found.at_once} at once and {found.of_a_key} of a key; {dict(storm.done)}")
     assert found.at_once <= SLOTS and found.of_a_key <= 1
     assert not witness.overlapping()
+
+
+# Marked slow elsewhere, where much else of what they show is tested more quickly.
+
+
+def test_a_person_moves_the_files_of_families(spool: SpoolDir) -> None:
+    """Each row of FORMAT.md's table of parents by moves, copies and deletions, while a pool runs (P13)."""
+    test_dependencies.test_a_person_moves_the_files_of_families(spool)
+
+
+def test_a_group_whose_members_are_deleted_dead_and_dragged(spool: SpoolDir) -> None:
+    """The job that waits for all of them starts when the last one has ended (P13)."""
+    test_dependencies.test_a_large_group_whose_members_are_deleted_dead_and_dragged(spool)
+
+
+def test_a_snoozed_job_runs_again_and_nothing_is_counted(spool: SpoolDir) -> None:
+    """Exit code 75 with QUEUECTL_AGAIN."""
+    test_desk.test_a_snoozed_job_runs_again_and_nothing_is_counted(spool)
