@@ -50,8 +50,8 @@ BUGS = (
     Bug(
         "settle leaves its line in the gate's board",
         "jobs/settle",
-        "            claimed.gate.leave()\n",
-        "            pass\n",
+        "            claimed.gate.leave(",
+        "            str(",
         (GATES, BOARDS),
     ),
     Bug(
@@ -136,9 +136,9 @@ BUGS = (
     Bug(
         "the gate is unlocked before the start is on record",
         "jobs/claim",
-        "        try:\n            folded = folding.fold(data, item)",
-        "        if admitted is not None:\n            admitted.open()\n"
-        "        try:\n            folded = folding.fold(data, item)",
+        "            folded = folding.fold(data, item)",
+        "            if admitted is not None:\n                admitted.open()\n"
+        "            folded = folding.fold(data, item)",
         (BOARDS,),
     ),
     Bug(
