@@ -151,9 +151,8 @@ BUGS = (
     Bug(
         "who leaves does not look for its line in a board that was made again",
         "flows/gates",
-        "        if not self._gates.blank(self._queue, self._index, self._line):\n"
         "            self._gates.leave(self._queue, self._lease)\n",
-        "        self._gates.blank(self._queue, self._index, self._line)\n",
+        "            pass\n",
         (GATES, BOARDS),
     ),
     Bug(
@@ -173,8 +172,8 @@ BUGS = (
     Bug(
         "rescue leaves the line of a dead run",
         "jobs/rescue",
-        "        self._gates.forget(item.extras.queue or DEFAULT_QUEUE, last.lease)\n",
-        "",
+        "        if self._gates.forget(queue, last.lease, run):\n",
+        "        if False:\n",
         (GATES,),
     ),
     Bug(
