@@ -39,7 +39,7 @@ _DELETE = """\
         if box is not None and claimed and box.remove(claimed):
             if self._sync:
                 box.sync()
-        else:
+        elif not any(event.claimed for event in item.history):  # no token marks a file of an inbox of files
             self._mark_spent(token)
         self.tokens.done(token)
 """
@@ -202,9 +202,8 @@ BUGS = (
     Bug(
         "a hand-over publishes the job before it deletes the dropped file",
         "inbox/handover",
-        _DELETE
-        + "        if item.extras is PLAIN or not item.extras.unique:\n            return self._publish(path, item)\n",
-        "        name = self._publish(path, item)\n" + _DELETE + "        return name\n",
+        _DELETE,
+        "        name = publish(self._session, path, item)\n" + _DELETE + "        return name\n",
     ),
     Bug(
         "a hand-over that was cut short gives the file back although its record is written",
