@@ -127,10 +127,10 @@ class Outcomes:
         elif self._core.queue.blocked.parent_of:
             self.on_end(report.settled.name)
 
-    def rescue(self, _now_s: float) -> None:
+    def rescue(self, now_s: float) -> None:
         """Rescue jobs whose worker died (see `rescuer`)."""
-        # A run is reported once it lasts. Until then its file would be read at each tick, and its lease be tried.
-        mine = {job_id for worker in self._core.workers for job_id in worker.job_ids}
+        # Their files need not be read at each tick, nor their leases be tried.
+        mine = {job_id for worker in self._core.workers for job_id in worker.job_ids(now_s)}
         with self._core.breaker.guard():
             for rescued in self._rescuer.rescue_all(mine):
                 self._core.notify(rescued)

@@ -27,6 +27,8 @@ from queuectl.worker.messages import Feed, Order, Report, Resize, Stop, pack_ord
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+# A name that a worker was given within this time may run there without a report.
+_UNREPORTED_S = 0.5
 # In the name of a job that needs resources.
 NEEDS = ",needs="
 
@@ -85,11 +87,15 @@ class WorkerProcess:
         """How many slots have nothing to do."""
         return max(0, self.slots - len(self.outstanding))
 
-    @property
-    def job_ids(self) -> set[str]:
-        """The ids of the jobs that it runs or may run, by the names that it was given."""
-        unreported = self.outstanding.keys() - self.running.keys()
-        return {*self.running.values(), *(name[:-5].partition(",")[0] for name in unreported)}
+    def job_ids(self, now_s: float) -> set[str]:
+        """Return the ids of the jobs that it runs, or that it may have started a moment ago.
+
+        A start is reported once the run lasts. A name that was given longer ago without that waits at the worker, which
+        may be suspended, so a file in running/ with that id may have lost another worker (P5).
+        """
+        since_s = now_s - _UNREPORTED_S
+        fresh = (name for name, given_s in self.outstanding.items() if given_s > since_s and name not in self.running)
+        return {*self.running.values(), *(name[:-5].partition(",")[0] for name in fresh)}
 
     @property
     def may_get_names(self) -> bool:

@@ -163,4 +163,4 @@ def test_a_given_name_counts_as_a_run_of_its_worker() -> None:
     generated = "20261124-031500-120345-7f3k"
     worker.outstanding = dict.fromkeys([f"{generated}.json", "j1,in=20261125T001500.123456Z,prio=2.json"], 0.0)
     worker.running = {"drop.json": "job1"}
-    assert worker.job_ids == {generated, "j1", "job1"}
+    assert worker.job_ids(0.1) == {generated, "j1", "job1"}
