@@ -24,6 +24,11 @@ _FIRST = "\0"
 # In a key, the name follows this character, which no name can contain.
 _NAME = "\0"
 _MERGE_FROM = 64
+# Of more keys than this, a line sorts only some thousand first ones before they are taken: a pool with a million
+# waiting jobs starts the first command half a second earlier.
+_LATER_FROM, _FIRST_KEYS = 50_000, 5000
+# So many of them tell about where the first ones end.
+_SAMPLE = 1000
 
 
 def key_of(name: str, parts: names.NameParts | None) -> str:
@@ -97,34 +102,51 @@ def name_of(key: str) -> str:
 
 
 class Line:
-    """Keys in order, after the keys that were put first. Adding a sorted list of later keys costs only its length.
+    """Keys in order, after the keys that were put first. Adding sorted later keys costs only their number.
 
     `pop` skips the keys in `gone` and removes them from it. So a caller removes a key from the middle by adding it to
     `gone`. No key is added twice, because only one of two equal keys could be removed.
     """
 
-    __slots__ = ("_first", "_gone", "_late", "_sorted")
+    __slots__ = ("_early", "_first", "_gone", "_late", "_sorted", "_unsorted")
 
     def __init__(self, gone: set[str]) -> None:
         self._gone = gone
         self._first: list[str] = []  # the last one comes next
         self._sorted: deque[str] = deque()
         self._late: list[str] = []  # a heap of keys that were added after later ones
+        self._unsorted: list[str] = []  # very many keys in any order ...
+        self._early = 0  # ... and how many of them, the first ones, are or were in _sorted
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._sorted) + len(self._late)
+        return len(self._first) + len(self._sorted) + len(self._late) + len(self._unsorted) - self._early
 
     def add(self, keys: list[str]) -> None:
-        """Add sorted keys."""
+        """Add keys in any order, in a list that the caller does not use any more."""
+        if len(keys) >= _LATER_FROM and not self._sorted and not self._unsorted:
+            sample = sorted(keys[:: len(keys) // _SAMPLE])
+            last = sample[len(sample) * _FIRST_KEYS // len(keys)]
+            self._sorted.extend(sorted(key for key in keys if key <= last))  # as fast in any order; a heap is not
+            self._unsorted, self._early = keys, len(self._sorted)
+            return
+        keys.sort()
+        if self._unsorted and len(keys) >= _MERGE_FROM:
+            self._sort_rest()
         if not keys:
             return
-        if not self._sorted or self._sorted[-1] <= keys[0]:
+        if not self._unsorted and (not self._sorted or self._sorted[-1] <= keys[0]):
             self._sorted.extend(keys)
         elif len(keys) < _MERGE_FROM:
             for key in keys:
                 heapq.heappush(self._late, key)
         else:
             self._sorted = deque(sorted([*self._sorted, *keys]))  # two sorted runs: this only merges them
+
+    def _sort_rest(self) -> None:
+        """Sort the keys that were left unsorted, and place them after the first ones."""
+        self._unsorted.sort()
+        self._sorted.extend(self._unsorted[self._early :])
+        self._unsorted, self._early = [], 0
 
     def add_first(self, key: str) -> None:
         """Put a key before all others."""
@@ -133,6 +155,8 @@ class Line:
     def pop(self) -> str | None:
         """Return the next key, or None."""
         while True:
+            if not self._sorted and self._unsorted:
+                self._sort_rest()
             if self._first:
                 key = self._first.pop()
             elif self._late and not (self._sorted and self._sorted[0] <= self._late[0]):

@@ -42,7 +42,7 @@ class QueueTurns:
             self._lines[""] = unnamed
 
     def add(self, queue: str, owner: str, keys: list[str]) -> None:
-        """Add sorted keys of an owner in a queue."""
+        """Add keys of an owner in a queue."""
         if not keys:
             return
         line = self._line(queue, owner)

@@ -28,7 +28,7 @@ class ReadyLines:
         self._is_closed = is_closed
 
     def extend(self, keys: list[str], priority: int, owner: str, turn: str) -> None:
-        """Add sorted keys."""
+        """Add keys, in a list that the caller does not use any more."""
         line = self._line(priority, owner, turn)
         if isinstance(line, QueueTurns):
             line.add(turn, owner, keys)

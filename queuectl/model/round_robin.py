@@ -27,7 +27,7 @@ class RoundRobin:
             self._lines[""] = unowned
 
     def add(self, owner: str, keys: list[str]) -> None:
-        """Add sorted keys of an owner."""
+        """Add keys of an owner."""
         if keys:
             self._line(owner).add(keys)
 

@@ -123,9 +123,7 @@ class RunQueue:
                 if parts is not None:
                     undated.append(name)
             lines.setdefault(_line_of(parts), []).append(key)
-        for keys in lines.values():
-            keys.sort()
-        for (priority, owner, queue), keys in sorted(lines.items(), key=lambda item: item[1][0]):
+        for (priority, owner, queue), keys in sorted(lines.items(), key=lambda item: min(item[1])):
             self._extend(keys, priority, owner, queue)
         undated.sort(reverse=True)
         self._to_judge.update(dict.fromkeys(undated))
@@ -170,7 +168,7 @@ class RunQueue:
             self._parking.kind = kind
             self._ready.open_all()
         for line in self._ready.lines:
-            while (key := self._pop(line)) is not None:
+            while (key := line.pop() if self._is_plain else self._pop(line)) is not None:
                 name = order.name_of(key)
                 if not self._is_plain and not self._parking.admit(name, key):
                     continue
@@ -182,8 +180,8 @@ class RunQueue:
         return None
 
     def _pop(self, line: AnyLine) -> str | None:
-        """Return the next key of a line, or None."""
-        if not self._is_plain and not isinstance(line, QueueTurns) and self._parking.is_closed(DEFAULT):
+        """Return the next key of a line, or None; some names may be limited."""
+        if not isinstance(line, QueueTurns) and self._parking.is_closed(DEFAULT):
             return None
         return line.pop()
 
@@ -208,7 +206,7 @@ class RunQueue:
 
         With `is_out` another worker may still run the job, so that the name still counts for its queue and key.
         """
-        if not is_out:
+        if not is_out and not self._is_plain:
             self.release(name)
         self._known.discard(name)
         self._skipped.discard(name)
@@ -251,7 +249,7 @@ class RunQueue:
             is_timed = names.is_generated(name.partition(names.AFTER)[0])
             key = self._undated[name] = name if is_timed else order.key_at(seen, name)
             keys.append(key)
-        self._extend(sorted(keys), 0, "", "")
+        self._extend(keys, 0, "", "")
         return len(keys)
 
     # ------------------------------------------------------------------------------------------------- judging
