@@ -38,17 +38,7 @@ class Printer:
 
     def tell(self, events: list[Event]) -> None:
         """Print some events with one write."""
-        now_at = time.time()
-        stamp = times.to_text(now_at) if self._as_json else time.strftime("%H:%M:%S", time.localtime(now_at))
-        lines = []
-        for event in _unfolded(events):
-            kind, text, facts = self._describe(event)
-            if not text:
-                continue
-            if self._as_json:
-                lines.append(json.dumps({"at": stamp, "event": kind, **facts}, ensure_ascii=True) + "\n")
-            else:
-                lines.append(f"{stamp} {safe(text)}\n")
+        lines = self._as_documents(events) if self._as_json else self._as_texts(events)
         try:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
@@ -56,6 +46,31 @@ class Printer:
             # The reader of the lines has gone, or their disk is full; the pool continues.
             if getattr(error, "errno", 0) in (errno.EPIPE, errno.EIO, errno.EINVAL):
                 silence(1)
+
+    def _as_documents(self, events: list[Event]) -> list[str]:
+        stamp = times.to_text(time.time())
+        described = map(self._describe, _unfolded(events))
+        return [
+            json.dumps({"at": stamp, "event": kind, **facts}, ensure_ascii=True) + "\n"
+            for kind, text, facts in described
+            if text
+        ]
+
+    def _as_texts(self, events: list[Event]) -> list[str]:
+        """Return the lines. The ends of attempts, a thousand a second, take few calls and are checked together."""
+        texts = []
+        for event in events:
+            if isinstance(event, Finished):
+                if event.command:
+                    texts.append(f"started    {event.job_id}  {event.command}")
+                texts.append(self._text_of_end(event))
+            elif text := self._describe(event)[1]:
+                texts.append(text)
+        whole = "".join(texts)
+        if not (whole.isascii() and whole.isprintable()):
+            texts = list(map(safe, texts))
+        stamp = time.strftime("%H:%M:%S", time.localtime())
+        return [f"{stamp} {text}\n" for text in texts]
 
     def end(self, summary: StopSummary) -> None:
         """Print the last line."""
@@ -72,7 +87,7 @@ class Printer:
             facts: dict[str, Any] = {"id": event.job_id, "attempt": event.attempt, "command": event.command}
             return "started", f"started    {event.job_id}  {event.command}", facts
         if isinstance(event, Finished):
-            return self._finished(event)
+            return event.outcome.kind, self._text_of_end(event), _facts_of_end(event)
         if isinstance(event, Rescued):
             settled = event.settled
             facts = {"id": event.job_id, "to": settled.to, "reason": settled.reason}
@@ -102,15 +117,15 @@ class Printer:
             return event.kind, text, {"pool": event.text, "workers": self._workers, "spool": self._spool}
         return event.kind, f"{event.kind.replace('_', ' '):<10} {text}", {"level": event.level, "text": text}
 
-    def _finished(self, event: Finished) -> tuple[str, str, dict[str, Any]]:
+    @staticmethod
+    def _text_of_end(event: Finished) -> str:
         outcome, settled = event.outcome, event.settled
-        facts = _facts_of_end(event) if self._as_json else {}
         took = f" in {times.format_duration(outcome.duration_s)}" if outcome.duration_s is not None else ""
         word = outcome.kind.replace("_", " ")
         text = f"{word:<10} {event.job_id}{took}"
         others = exit_status.others(outcome.killed, outcome.left) if outcome.killed or outcome.left else ""
         if outcome.kind == SUCCEEDED:
-            return outcome.kind, f"{text}  {others}" if others else text, facts
+            return f"{text}  {others}" if others else text
         code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""
         text += "  " + "; ".join(part for part in (code, settled.reason, others) if part)
         if settled.to == DLQ:
@@ -122,7 +137,7 @@ class Printer:
             text += f"; retry {number} in {times.format_duration(settled.delay_s)}"
         elif outcome.kind == RELEASED:
             text += "; put back, the attempt does not count"
-        return outcome.kind, text, {key: value for key, value in facts.items() if value is not None}
+        return text
 
 
 def _facts_of_end(event: Finished) -> dict[str, Any]:
@@ -137,4 +152,6 @@ def _facts_of_end(event: Finished) -> dict[str, Any]:
         "reason": settled.reason,
         "delay_s": settled.delay_s,
     }
+    if outcome.kind != SUCCEEDED:
+        facts = {key: value for key, value in facts.items() if value is not None}
     return facts | {key: pids for key, pids in (("killed", outcome.killed), ("left", outcome.left)) if pids}

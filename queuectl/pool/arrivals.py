@@ -63,7 +63,8 @@ class Arrivals:
         self._spool = spool
         self._settle_s = settle_s
         self._clock = clock
-        self._files: dict[str, Arrival] = {}
+        self.files: dict[str, Arrival] = {}
+        """The watched files by name."""
         self._arriving: dict[str, None] = {}
         self._hopeful: set[str] = set()
         self._polls: list[tuple[float, str]] = []  # a heap; a name may be in it with an old time
@@ -75,12 +76,12 @@ class Arrivals:
         return len(self._arriving) + len(self._hopeful)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._files
+        return name in self.files
 
     def add(self, name: str, declined: Watched) -> None:
         """Watch a file that is incomplete or has a problem. Its quiet time continues if its version is the same."""
         now_s = self._clock.monotonic()
-        known = self._files.get(name)
+        known = self.files.get(name)
         tries, wait_until_s, quiet_since_s = 0, now_s, now_s
         if known is not None and known.sig == declined.sig:
             tries, wait_until_s, quiet_since_s = known.tries, known.wait_until_s, known.quiet_since_s
@@ -94,7 +95,7 @@ class Arrivals:
 
     def _put(self, name: str, item: Arrival) -> None:
         """Remember a file, and when to poll it again."""
-        self._files[name] = item
+        self.files[name] = item
         self._arriving.pop(name, None)
         self._hopeful.discard(name)
         pause_s = _POLL_FIRST_S
@@ -113,7 +114,7 @@ class Arrivals:
 
     def drop(self, name: str) -> None:
         """Forget a file that has become a job, or is gone."""
-        if self._files.pop(name, None) is not None:
+        if self.files.pop(name, None) is not None:
             self._arriving.pop(name, None)
             self._hopeful.discard(name)
             self._next_poll_s.pop(name, None)
@@ -131,7 +132,7 @@ class Arrivals:
             poll_s, name = heapq.heappop(self._polls)
             if self._next_poll_s.get(name) != poll_s:
                 continue
-            item = self._files[name]
+            item = self.files[name]
             seen = self._poll(name, item.sig)
             now_s = self._clock.monotonic()
             if seen is None:
@@ -161,7 +162,7 @@ class Arrivals:
         now_s = self._clock.monotonic()
         until_s = now_s + _ACT_SHARE * _PASS_MOST_S
         for name in list(self._arriving):
-            item = self._files[name]
+            item = self.files[name]
             is_quiet = item.polled_s - item.quiet_since_s >= self._settle_s and now_s >= item.wait_until_s
             if is_quiet and isinstance(item.declined, Arriving):
                 yield name, item.declined

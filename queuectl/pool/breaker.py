@@ -28,13 +28,9 @@ class Breaker:
         self._where = where
         self._clock = clock
         self._notify = notify
-        self._count = 0
+        self.errors = 0
+        """The errors in a row: not 0 from the first one until something succeeds."""
         self._until_s = 0.0
-
-    @property
-    def is_tripped(self) -> bool:
-        """True from the first error until something succeeds."""
-        return self._count > 0
 
     @property
     def is_open(self) -> bool:
@@ -48,18 +44,18 @@ class Breaker:
 
     def trip(self, text: str) -> None:
         """Stop new starts for a while. Another error during the wait (of a worker, of a scan) counts as the same."""
-        if self._count and self.is_open:
+        if self.errors and self.is_open:
             return
-        wait_s = _WAIT_S[min(self._count, len(_WAIT_S) - 1)]
-        if self._count == 0:
+        wait_s = _WAIT_S[min(self.errors, len(_WAIT_S) - 1)]
+        if self.errors == 0:
             self._notify(Notice(WARNING, "trouble", f"paused: {text}; queuectl tries again automatically"))
-        self._count += 1
+        self.errors += 1
         self._until_s = self._clock.monotonic() + wait_s
 
     def reset(self) -> None:
         """Close the circuit: something succeeded."""
-        if self._count:
-            self._count = 0
+        if self.errors:
+            self.errors = 0
             self._notify(Notice(INFO, "resumed", "working again"))
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ class Cancellations:
         self._core = core
         self._spool = core.session.spool
         self._triage = triage
-        self._seen: set[tuple[str, int]] = set()
+        self.seen: set[tuple[str, int]] = set()
         """Runs whose request was passed on, or reported because it cannot be read."""
 
     def step(self, _now_s: float) -> None:
@@ -26,7 +26,7 @@ class Cancellations:
         with self._core.breaker.guard():
             for job_id, attempt in cancel_requests.waiting(self._spool):
                 worker = next((worker for worker in self._core.workers if job_id in worker.running.values()), None)
-                if worker is None or (job_id, attempt) in self._seen:
+                if worker is None or (job_id, attempt) in self.seen:
                     continue
                 try:
                     request = cancel_requests.find(self._spool, job_id, attempt)
@@ -34,17 +34,17 @@ class Cancellations:
                     fault = self._triage.blame.fault(error, self._spool.cancel_dir)
                     if fault is None:
                         raise
-                    self._seen.add((job_id, attempt))
+                    self.seen.add((job_id, attempt))
                     cure = f"; to fix this: {fault.cure}, then cancel the job again" if fault.cure else ""
                     text = f"cannot read the request to cancel {job_id}: {fault.text}{cure}"
                     self._core.notify(Notice(WARNING, "stuck", text))
                     continue
                 if request is not None:
-                    self._seen.add((job_id, attempt))
+                    self.seen.add((job_id, attempt))
                     worker.send(Cancel(job_id, attempt, request.text))
 
     def finished(self, job_id: str, attempt: int) -> None:
         """Remove the request of a run that has ended."""
-        if (job_id, attempt) in self._seen:
-            self._seen.discard((job_id, attempt))
+        if (job_id, attempt) in self.seen:
+            self.seen.discard((job_id, attempt))
             cancel_requests.remove(self._spool, job_id, attempt)

@@ -39,7 +39,7 @@ class Counters:
     def count(self, state: str) -> None:
         """Count a job that has moved after a run: to DONE, to DLQ (not a cancelled one), or back to be tried again."""
         if self._is_on:
-            at = self._minute()
+            at = int(self._clock.now() // MINUTE_S) * MINUTE_S  # as `_minute`; each run comes here
             if (ended := self._ended.get(at)) is None:
                 ended = self._ended[at] = [0, 0, 0]
             ended[_PLACES.get(state, _RETRIED)] += 1

@@ -248,10 +248,15 @@ class Dispatcher:
         worker.unanswered.discard(name)
         worker.running.pop(name, None)
         self._queue.forget(name)
-        self._arrivals.drop(name)
-        self._again.forget(name)
-        self._reported.forget(name)
-        self._unsettled.pop(name, None)
+        # Usually all of these are empty: asking them costs nothing.
+        if self._arrivals.files:
+            self._arrivals.drop(name)
+        if self._again.tries:
+            self._again.forget(name)
+        if self._reported.known:
+            self._reported.forget(name)
+        if self._unsettled:
+            self._unsettled.pop(name, None)
         if counts and self.jobs_left is not None:
             self.jobs_left -= 1
 

@@ -44,7 +44,7 @@ class Feeding:
             with self._core.breaker.guard():
                 self._early_judge.step(self._dispatcher.free)
         if self._may_feed():
-            has_idle = self._dispatcher.feed(careful=self._core.breaker.is_tripped)
+            has_idle = self._dispatcher.feed(careful=self._core.breaker.errors > 0)
             self._scanner.arm(is_calm=has_idle or self._dispatcher.is_slow)
 
     def due_s(self) -> float | None:

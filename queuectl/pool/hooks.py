@@ -64,6 +64,8 @@ class Hooks:
             STALE: settings.on_stale,
             HALT: settings.on_halt,
         }
+        self.events = frozenset(event for event, command in self._commands.items() if command)
+        """The events that have a hook."""
         self._cwd = cwd
         self._clock = session.clock
         self._notify = notify
@@ -74,7 +76,7 @@ class Hooks:
 
     def fire(self, event: str, record_path: str = "") -> None:
         """Start the hook of an event soon, if there is one; `record_path` is the file that it is about."""
-        if not self._commands[event]:
+        if event not in self.events:
             return
         if len(self._waiting) < _WAITING_AT_MOST:
             self._waiting.append(_Call(event, record_path))

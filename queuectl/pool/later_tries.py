@@ -27,18 +27,19 @@ class LaterTries:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._due: list[tuple[float, str]] = []
-        self._tries: dict[str, int] = {}
+        self.tries: dict[str, int] = {}
+        """How often each name was put off."""
 
     def __len__(self) -> int:
         return len(self._due)
 
     def __contains__(self, name: str) -> bool:
         """Return whether a name has been put off and is not forgotten yet."""
-        return name in self._tries
+        return name in self.tries
 
     def put(self, name: str, declined: Busy | Open | Alive) -> None:
         """Put a name off: longer with each try, as long as it is not forgotten."""
-        tries = self._tries[name] = self._tries.get(name, 0) + 1
+        tries = self.tries[name] = self.tries.get(name, 0) + 1
         first_s, longest_s = _AGAIN_S[type(declined)]
         wait_s = min(first_s * 2 ** min(tries, 8), longest_s)
         heapq.heappush(self._due, (self._clock.monotonic() + wait_s, name))
@@ -54,4 +55,4 @@ class LaterTries:
 
     def forget(self, name: str) -> None:
         """Forget how often a name was put off."""
-        self._tries.pop(name, None)
+        self.tries.pop(name, None)

@@ -110,14 +110,16 @@ class Outcomes:
 
     def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
         dispatcher = self._core.dispatcher
-        self._cancellations.finished(report.job_id, report.attempt)
+        if self._cancellations.seen:
+            self._cancellations.finished(report.job_id, report.attempt)
         released = report.outcome.kind == RELEASED
         dispatcher.settled(worker, report.name, counts=not released, took_s=report.outcome.duration_s)
         if released:
             self._released.append(report.job_id)
         else:
             self.finished += 1
-            self._core.breaker.reset()
+            if self._core.breaker.errors:
+                self._core.breaker.reset()
             if report.outcome.kind != CANCELLED:
                 self._counters.count(report.settled.to)
         if report.outcome.kind != CANCELLED:
@@ -150,8 +152,9 @@ class Outcomes:
     def _fire(self, state: str, name: str) -> None:
         """Fire the hook for a job that has moved to a final state."""
         self._is_idle_fired = False
-        if state in (DLQ, DONE):
-            self._hooks.fire(DEAD if state == DLQ else DONE, self._core.session.spool.path(state, name))
+        event = DEAD if state == DLQ else state
+        if event in self._hooks.events:
+            self._hooks.fire(event, self._core.session.spool.path(state, name))
 
     def _halted(self, queue: str) -> None:
         """Fire the hook for a queue that a run of this pool has halted."""
