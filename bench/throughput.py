@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 from typing import NamedTuple
 
-from bench import machine, peers, spools, table
+from bench import loop, machine, peers, spools, table
+from queuectl.pool import options
 
 COMMAND = "true"
+_LEAST = "the floor: a minimal loop in Python"
 
 
 class Variant(NamedTuple):
@@ -58,9 +61,25 @@ def pool(parent: str, count: int, variant: Variant, *, start_cpu_s: float) -> Me
         spools.fill(spool, count, COMMAND)
         spools.settle_disk()
         ran = machine.run(spools.pool(spool, variant.workers, "--drain"), cwd=folder)
-        done = spools.runs(spool)
-        if len(done) != count:
-            raise RuntimeError(f"{len(done)} of {count} jobs are done")
+        return _measured(ran, spools.runs(spool), count, start_cpu_s=start_cpu_s)
+
+
+def least(parent: str, count: int, slots: int) -> Measured:
+    """The same work with the same system calls in a minimal loop (`loop`), in as many processes as a pool has."""
+    argv = [sys.executable, loop.__file__]
+    numbers = [str(slots), str(len(options.spread(slots, None)))]
+    with spools.folder(parent) as folder:
+        start = machine.run([*argv, spools.make(folder).root, *numbers], cwd=folder)
+        spool = spools.make(folder)
+        spools.fill(spool, count, COMMAND)
+        spools.settle_disk()
+        ran = machine.run([*argv, spool.root, *numbers], cwd=folder)
+        return _measured(ran, spools.runs(spool), count, start_cpu_s=start.cpu_s)
+
+
+def _measured(ran: machine.Ran, done: list[spools.Run], count: int, *, start_cpu_s: float) -> Measured:
+    if len(done) != count:
+        raise RuntimeError(f"{len(done)} of {count} jobs are done")
     first = max(1, count // 20)
     steady = (count - first) / max(0.001, done[-1].ended_at - done[first - 1].ended_at)
     return Measured(
@@ -87,7 +106,7 @@ def measure(parent: str, *, jobs: int, repetitions: int, workers: int, others: l
     floors: list[Measured | None] = []
     empties: list[machine.Ran] = []
     found: dict[str, list[Measured | None]] = {variant.title: [] for variant in variants}
-    found |= {name: [] for name in others}
+    found |= {name: [] for name in (_LEAST, *others)}
     busy = machine.Busy()
     for _ in range(repetitions):
         with spools.folder(parent) as folder:
@@ -95,6 +114,7 @@ def measure(parent: str, *, jobs: int, repetitions: int, workers: int, others: l
         empties.append(empty_pool(parent, workers))
         for variant in variants:
             found[variant.title].append(pool(parent, jobs, variant, start_cpu_s=empties[-1].cpu_s))
+        found[_LEAST].append(least(parent, jobs, workers))
         for name in others:
             found[name].append(_peer(parent, name, jobs, workers))
     _print(workers, jobs, floors, empties, found, busy.others())
