@@ -95,13 +95,16 @@ def _last(outcomes: str, rules: Queue) -> str:
     return outcomes.rstrip(SUCCESS)[-rules.halt_of :]
 
 
+def what_failed(by: str, outcomes: str, rules: Queue) -> str:
+    """Return how many runs failed, in words, if the limit of the setting `by` is reached."""
+    if by == SHARE:
+        return f"{_last(outcomes, rules).count(FAILURE)} of the last {rules.halt_of} runs failed"
+    count = failures(outcomes)
+    return "a run failed" if count == 1 else f"{count} runs failed in a row"
+
+
 def _reason(by: str, outcomes: str, rules: Queue, run: Ended) -> str:
-    if by == AFTER:
-        count = failures(outcomes)
-        what = "a run failed" if count == 1 else f"{count} runs failed in a row"
-    else:
-        what = f"{_last(outcomes, rules).count(FAILURE)} of the last {rules.halt_of} runs failed"
     error = " ".join(run.error.split())
     if len(error) > _ERROR_CHARS:
         error = error[: _ERROR_CHARS - 3] + "..."
-    return f"{what}; the last one was {run.job_id}: {error}"
+    return f"{what_failed(by, outcomes, rules)}; the last one was {run.job_id}: {error}"

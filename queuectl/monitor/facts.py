@@ -82,7 +82,12 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "last_hour": {DONE: found.done_last_hour, FAILED: found.failed_last_hour},
         "settings_changed": found.settings_changed,
         "queues": [
-            {**each._asdict(), "paused_until": _text(each.paused_until), "keys": _rows(each.keys)}
+            {
+                **each._asdict(),
+                "paused_until": _text(each.paused_until),
+                "rate_next_at": _text(each.rate_next_at),
+                "keys": _rows(each.keys),
+            }
             for each in found.queues
         ],
         "groups": [{**each._asdict(), "text": each.text} for each in found.groups],

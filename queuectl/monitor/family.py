@@ -13,7 +13,7 @@ from queuectl.model.lifecycle import DLQ, DONE, RUNNING, UNMET
 from queuectl.model.record import Record
 from queuectl.model.text import safe
 from queuectl.monitor import dependents, live
-from queuectl.monitor.gated import Reason
+from queuectl.monitor.reason import Reason
 from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from queuectl.flows import boards
 from queuectl.flows.boards import Entry
 from queuectl.model import names, queues, times
-from queuectl.monitor import live
+from queuectl.monitor import brakes, live
+from queuectl.monitor.reason import Reason
 from queuectl.spool import pause
 from queuectl.spool.session import Session
 
 _NAMED = 3
-
-
-class Reason(NamedTuple):
-    """A reason: its name for programs, a sentence, and the command or the move that changes it ("": nothing does)."""
-
-    kind: str
-    text: str
-    change: str
 
 
 def reasons(session: Session, parts: names.NameParts) -> list[Reason]:
@@ -38,6 +29,8 @@ def reasons(session: Session, parts: names.NameParts) -> list[Reason]:
         jobs = "a job" if len(same) == 1 else f"{len(same)} jobs"
         text = f"{jobs} with its key {place.key} already run{'s' * (len(same) == 1)} in queue {queue}: {_who(same)}"
         made.append(Reason("key_full", text, f"queuectl config set queues.{queue}.per_key {place.per_key + 1}"))
+    if not pause.is_paused(session.spool, queue):
+        made += brakes.reasons(session.spool, place, inside, session.clock.now())
     return made
 
 
@@ -45,6 +38,8 @@ def _paused(session: Session, queue: str) -> Reason | None:
     spool = session.spool
     if not pause.is_paused(spool, queue):
         return None
+    if (halted := brakes.halted(spool, queue)) is not None:
+        return halted
     why = pause.reason(spool, queue)
     text = f"queue {queue} is paused" + (f": {why}" if why else "")
     if (until_at := pause.until(spool, queue)) is not None:

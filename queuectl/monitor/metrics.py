@@ -102,6 +102,18 @@ def _queues(found: Snapshot) -> Iterator[Metric]:
         "queue",
         {row.queue: row.paused is not None for row in rows},
     )
+    yield _by(
+        "queuectl_queue_halted",
+        "1 while the circuit breaker has paused a queue.",
+        "queue",
+        {row.queue: row.is_halted for row in rows},
+    )
+    yield _by(
+        "queuectl_queue_failures_in_a_row",
+        "How many runs of a queue with a circuit breaker have failed in a row.",
+        "queue",
+        {row.queue: row.failures for row in rows},
+    )
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

@@ -11,7 +11,7 @@ from queuectl.model.history import Event
 from queuectl.model.lifecycle import RUNNING
 from queuectl.model.text import safe
 from queuectl.monitor import nodes
-from queuectl.monitor.gated import Reason
+from queuectl.monitor.reason import Reason
 from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.model import names, queues, settings
 from queuectl.model.lifecycle import RUNNING
+from queuectl.monitor import brakes
 from queuectl.monitor.rows import PoolRow
 from queuectl.spool import pause, settings_file
 from queuectl.spool.folder import SpoolDir
@@ -49,20 +50,39 @@ class QueueRow(NamedTuple):
     """The keys that most jobs wait for."""
     is_set: bool = True
     """Whether the settings name it, or it is the default queue."""
+    rate: str = ""
+    """The following are as in `brakes.Brakes`."""
+    rate_next_at: float | None = None
+    failures: int = 0
+    is_halted: bool = False
+    is_half_open: bool = False
 
     @property
     def state(self) -> str:
         """What holds it up, in words, or ""."""
         if self.paused is not None:
-            return f"paused: {self.paused}" if self.paused else "paused"
+            word = "halted" if self.is_halted else "paused"
+            return f"{word}: {self.paused}" if self.paused else word
         if not self.is_taken:
             return "no workers take it"
-        return "full" if self.slots and self.running >= self.slots else ""
+        if self.is_half_open:
+            return "one job at a time until one succeeds"
+        if self.slots and self.running >= self.slots:
+            return "full"
+        return f"rate {self.rate} reached" if self.rate_next_at is not None else ""
+
+    @property
+    def state_until(self) -> float | None:
+        """Until when that lasts, None if nobody knows."""
+        if self.paused is not None:
+            return self.paused_until
+        return self.rate_next_at if self.state.startswith("rate ") else None
 
     @property
     def is_plain(self) -> bool:
         """Whether this is the default queue and nothing is to be said of it."""
-        return self.queue == queues.DEFAULT and not self.slots and self.paused is None and not self.keys
+        says = self.slots or self.paused is not None or self.keys or self.rate or self.failures
+        return self.queue == queues.DEFAULT and not says
 
 
 class Waits:
@@ -97,15 +117,17 @@ class Waits:
 
 
 def rows(
-    spool: SpoolDir, waiting: Iterable[str], limits: queues.Queues, pools: Iterable[PoolRow]
+    spool: SpoolDir, waiting: Iterable[str], limits: queues.Queues, pools: Iterable[PoolRow], now_at: float
 ) -> tuple[QueueRow, ...]:
     """Return the queues that have jobs, settings or a pause, by name. `waiting` are names in pending/."""
     found = Waits(limits)
     found.add(list(waiting))
-    return rows_of(spool, found, limits, pools)
+    return rows_of(spool, found, limits, pools, now_at)
 
 
-def rows_of(spool: SpoolDir, found: Waits, limits: queues.Queues, pools: Iterable[PoolRow]) -> tuple[QueueRow, ...]:
+def rows_of(
+    spool: SpoolDir, found: Waits, limits: queues.Queues, pools: Iterable[PoolRow], now_at: float
+) -> tuple[QueueRow, ...]:
     """Return the same as `rows` for names that were counted."""
     waits, waits_with = found.jobs, found.with_key
     runs, runs_with = _running(spool, limits)
@@ -129,6 +151,7 @@ def rows_of(spool: SpoolDir, found: Waits, limits: queues.Queues, pools: Iterabl
                 ).most_common(_KEYS)
             ),
             queue in limits or queue == queues.DEFAULT,
+            *brakes.of(spool, queue, limits.get(queue, queues.Queue()), now_at),
         )
         for queue in sorted(known)
     )

@@ -187,16 +187,18 @@ class Survey:
             owners_left=sum(unread.values()) - unread[PENDING],
             totals=None if known is None else known.totals,
             ended_pool=live.ended_pool(spool, pools, known),
-            queues=self._queues(waiting, turns, pools),
+            queues=self._queues(waiting, turns, pools, now_at),
             groups=batches,
             groups_left=batches_left,
         )
 
-    def _queues(self, waiting: Waiting, turns: Turns, pools: tuple[PoolRow, ...]) -> tuple[QueueRow, ...]:
+    def _queues(
+        self, waiting: Waiting, turns: Turns, pools: tuple[PoolRow, ...], now_at: float
+    ) -> tuple[QueueRow, ...]:
         """Return the queues, unless there is only the default one and nothing is to be said of it."""
         if not turns.limits and waiting.queues.is_plain and not turns.paused:
             return ()
-        found = rows_of(self._spool, waiting.queues, turns.limits, pools)[:ROWS]
+        found = rows_of(self._spool, waiting.queues, turns.limits, pools, now_at)[:ROWS]
         return found if self._is_full else without_texts(found)
 
     def _inboxes(self) -> tuple[InboxRow, ...]:

@@ -9,7 +9,7 @@ from queuectl.model import document, expiry, history, names, times
 from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import family, gated, live, on_nodes, order
-from queuectl.monitor.gated import Reason
+from queuectl.monitor.reason import Reason
 from queuectl.spool import full_names, lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located

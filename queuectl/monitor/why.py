@@ -9,7 +9,7 @@ from queuectl.inbox.state import read_all
 from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import family, live, rejected, waiting
-from queuectl.monitor.gated import Reason
+from queuectl.monitor.reason import Reason
 from queuectl.monitor.results import refused, why_dead
 from queuectl.spool import batch, lookup
 from queuectl.spool.folder import SpoolDir

@@ -124,7 +124,7 @@ def test_queues_are_listed_with_what_holds_them_up(spool: SpoolDir) -> None:
     assert rows["default"]["waiting"] == 1
     shown = queuectl(spool, "queue", "show", "mail")
     assert "paused: moving" in shown
-    assert "mail\t3\t0\t2\t1\t1\tpaused: moving" in queuectl(spool, "queue", "list").splitlines()
+    assert "mail\t3\t0\t2\t1\t-\t-\t1\tpaused: moving" in queuectl(spool, "queue", "list").splitlines()
     assert queuectl(spool, "queue", "show", "nosuch", check=False) == ""
     assert "queue     mail: 3 waiting, 0 of 2 running  paused: moving" in queuectl(spool, "status")
     (row,) = [row for row in json.loads(queuectl(spool, "status", "--json"))["queues"] if row["queue"] == "mail"]

@@ -24,7 +24,7 @@ app = group.new_app(
     "A job names its queue with --queue. The settings limit a queue: queuectl config set queues.mail.slots 4",
 )
 
-_HEADERS = ("QUEUE", "WAITING", "RUNNING", "SLOTS", "PER KEY", "WEIGHT", "STATE")
+_HEADERS = ("QUEUE", "WAITING", "RUNNING", "SLOTS", "PER KEY", "RATE", "FAILURES", "WEIGHT", "STATE")
 _WHO = 20
 
 
@@ -57,7 +57,8 @@ def show(
 
     Example: queuectl queue show mail
 
-    It shows the limits, the running jobs that count, and the keys that most jobs wait for.
+    It shows the limits, the running jobs that count, and the keys that most jobs wait for. Failures are failed runs in
+    a row, of a queue with a circuit breaker.
     """
     check_queue(queue)
     spool = context.open_anyway()
@@ -74,6 +75,10 @@ def show(
     line(f"  running  {row.running}" + (f" of {row.slots}" if row.slots else ""))
     line(f"  per key  {row.per_key}")
     line(f"  weight   {row.weight}")
+    if row.rate:
+        line(f"  rate     {row.rate}")
+    if row.failures:
+        line(f"  failures {row.failures} in a row")
     if state := _state(row):
         line(f"  state    {paint(safe(state), 'yellow')}")
     for entry in inside[:_WHO]:
@@ -83,13 +88,15 @@ def show(
 
 
 def _rows(spool: Spool) -> tuple[QueueRow, ...]:
-    found = live.rows(spool.folder, time.time())
-    return queues.rows(spool.folder, spool.folder.waiting_names(), spool.settings.queues, found)
+    now_at = time.time()
+    found = live.rows(spool.folder, now_at)
+    return queues.rows(spool.folder, spool.folder.waiting_names(), spool.settings.queues, found, now_at)
 
 
 def _as_json(row: QueueRow) -> dict[str, Any]:
-    until = None if row.paused_until is None else times.to_text(row.paused_until)
-    return {**row._asdict(), "paused_until": until, "keys": [key._asdict() for key in row.keys]}
+    instants = {"paused_until": row.paused_until, "rate_next_at": row.rate_next_at}
+    texts = {name: None if at is None else times.to_text(at) for name, at in instants.items()}
+    return {**row._asdict(), **texts, "keys": [key._asdict() for key in row.keys]}
 
 
 def _row(row: QueueRow) -> tuple[str, ...]:
@@ -100,11 +107,13 @@ def _row(row: QueueRow) -> tuple[str, ...]:
         str(row.running),
         slots,
         str(row.per_key),
+        row.rate or "-",
+        str(row.failures) if row.failures else "-",
         str(row.weight),
         _state(row),
     )
 
 
 def _state(row: QueueRow) -> str:
-    until = f" until {printing.moment(row.paused_until)}" if row.paused_until is not None else ""
+    until = f" until {printing.moment(row.state_until)}" if row.state_until is not None else ""
     return f"{row.state}{until}"

@@ -136,8 +136,8 @@ def _print_queues(found: Snapshot) -> None:
     for row in found.queues:
         of = f" of {row.slots}" if row.slots else ""
         state = f"  {paint(safe(row.state), 'yellow')}" if row.state else ""
-        if row.paused_until is not None:
-            state += f" (until {printing.moment(row.paused_until)})"
+        if row.state_until is not None:
+            state += f" (until {printing.moment(row.state_until)})"
         line(f"queue     {safe(row.queue)}: {row.waiting} waiting, {row.running}{of} running{state}")
 
 

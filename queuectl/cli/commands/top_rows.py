@@ -282,12 +282,14 @@ def facts(row: Row, now_at: float) -> Text:
 
 def _queue_time(item: QueueRow, now_at: float) -> Text:
     """Return in a word what holds a queue up, and for how much longer."""
+    left = "" if item.state_until is None else f" {age(max(0.0, item.state_until - now_at))}"
     if item.paused is not None:
-        left = "" if item.paused_until is None else f" {age(max(0.0, item.paused_until - now_at))}"
-        return Text(f"paused{left}", "yellow")
+        return Text(f"{'halted' if item.is_halted else 'paused'}{left}", "yellow")
     if not item.is_taken:
         return Text("no workers", "yellow")
-    return Text(item.state)
+    if item.is_half_open:
+        return Text("one at a time", "yellow")
+    return Text(f"rate{left}" if left else item.state)
 
 
 def _queue_facts(item: QueueRow) -> Text:

@@ -8,7 +8,7 @@ import os
 from queuectl.api import Spool
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, Outcome
 from queuectl.monitor import why
-from queuectl.monitor.gated import Reason
+from queuectl.monitor.reason import Reason
 from queuectl.monitor.steps import drain
 from queuectl.monitor.survey import Survey
 from queuectl.spool import lookup

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from queuectl.monitor import live, nodes, page, why
-from queuectl.monitor.gated import Reason
 from queuectl.monitor.headline import headline
+from queuectl.monitor.reason import Reason
 from queuectl.monitor.rows import ClusterRow, NodeStateRow
 from queuectl.monitor.snapshot import is_same
 from queuectl.monitor.status import collect, document

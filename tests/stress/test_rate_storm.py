@@ -1,0 +1,157 @@
+"""Four pools share a queue with a rate, while workers, commands and pools are killed and stopped at random.
+
+The proof are the log of starts and the records: each job's `started` has the instant that was checked under the lock
+of the gate. The commands write when they began, too. A command begins later than its start by as long as a process
+takes to start, which differs from run to run, so two commands may begin nearer to each other than their starts were;
+that delay is measured, and no window that is shorter by the longest delay holds more.
+`QUEUECTL_STORM_S=30 pytest -m slow tests/stress/test_rate_storm.py -s` makes it longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from queuectl.api import Spool
+from queuectl.flows import rates
+from queuectl.model import times
+from queuectl.model.lifecycle import STATES
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import names_in
+from tests.pool import Pool, children, queuectl
+from tests.stress.stalls import Stalls
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
+
+POOLS, WORKERS, STARTS, WINDOW_S = 4, 3, 20, 2.0
+STORM_S = float(os.environ.get("QUEUECTL_STORM_S", "12"))
+
+
+class RateStorm:
+    """The pools of one storm, and what is done to them."""
+
+    def __init__(self, spool: SpoolDir, folder: Path, seed: int) -> None:
+        self.spool = spool
+        self.rng = random.Random(seed)
+        self.witness = folder / "witness"
+        self.killed = 0
+        queuectl(spool, "config", "set", "queues.api.rate", f"{STARTS}/{WINDOW_S:g}s")
+        command = f'echo "$QUEUECTL_JOB_ID.$QUEUECTL_ATTEMPT $(date +%s.%N)" >> {self.witness}'
+        jobs = int(STORM_S / WINDOW_S * STARTS * 1.3) + STARTS
+        Spool(spool.root).enqueue_many(
+            [
+                {"id": f"job{number:04}", "queue": "api", "command": command, "max_retries": 1000, "backoff_base": 0}
+                for number in range(jobs)
+            ]
+        )
+        self.pools = [Pool(spool, count=WORKERS) for _ in range(POOLS)]
+        self.old: list[Pool] = []
+        self.stalls = Stalls(self.rng, shortest_s=0.1, longest_s=1.5)
+
+    def rage(self) -> None:
+        """Kill and stop at random until the time is up."""
+        for pool in self.pools:
+            pool.ready()
+        acts = [self._kill_worker] * 4 + [self._stop_worker] * 3 + [self._kill_pool]
+        until_s = time.monotonic() + STORM_S
+        while time.monotonic() < until_s:
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                self.rng.choice(acts)()
+            time.sleep(self.rng.uniform(0.05, 0.4))  # the pace of the storm, not a wait
+            self.stalls.go_on(time.monotonic())
+            for place, pool in enumerate(self.pools):
+                if pool.process.poll() is not None:
+                    self.old.append(pool)
+                    self.pools[place] = Pool(self.spool, count=WORKERS)
+        self.stalls.go_on(float("inf"))
+
+    def _worker(self) -> int:
+        return self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
+
+    def _kill_worker(self) -> None:
+        if pid := self._worker():
+            os.kill(pid, signal.SIGKILL)
+            self.killed += 1
+
+    def _stop_worker(self) -> None:
+        self.stalls.stop(self._worker())
+
+    def _kill_pool(self) -> None:
+        pool = self.rng.choice(self.pools)
+        for worker in pool.worker_pids():
+            self.killed += 1 + len(children(worker))
+        pool.kill_everything()
+
+    def stop(self) -> None:
+        """Stop all pools."""
+        for pool in (*self.pools, *self.old):
+            pool.__exit__(None, None, None)
+
+    def on_record(self) -> dict[str, float]:
+        """When each attempt started, by the records: `ID.ATTEMPT`."""
+        found = {}
+        for state in STATES:
+            for name in names_in(self.spool, state):
+                if name.endswith(".json"):
+                    record = json.loads(Path(self.spool.path(state, name)).read_bytes())
+                    for event in record["history"]:
+                        if event["event"] == "started":
+                            found[f"{record['id']}.{event['attempt']}"] = times.from_text(event["at"])
+        return found
+
+    def in_log(self) -> list[float]:
+        """The last starts, by the log."""
+        data = Path(self.spool.starts_path("api")).read_text()
+        assert len(data) % rates.LINE_BYTES == 0
+        return [times.from_text(line) for line in data.split()]
+
+    def by_commands(self) -> dict[str, float]:
+        """When each command began, by its own clock."""
+        pairs = (line.split() for line in self.witness.read_text().splitlines())
+        return {attempt: float(at) for attempt, at in pairs}
+
+
+def most(starts: list[float], window_s: float) -> int:
+    """The most starts in any window of this length; two that are a window apart are in none together."""
+    at = sorted(round(start * 1e6) for start in starts)
+    width, first, found = round(window_s * 1e6), 0, 0
+    for last, instant in enumerate(at):
+        while at[first] <= instant - width:
+            first += 1
+        found = max(found, last - first + 1)
+    return found
+
+
+@pytest.mark.slow
+def test_no_window_holds_more_starts_over_four_pools(spool: SpoolDir, tmp_path: Path) -> None:
+    """Whatever is killed or stopped: no window of 2 s holds 21 starts, and the rate is used (P12)."""
+    seed = int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6))))
+    storm = RateStorm(spool, tmp_path, seed)
+    try:
+        storm.rage()
+    finally:
+        storm.stop()
+    on_record, by_commands = storm.on_record(), storm.by_commands()
+    log = storm.in_log()
+    delays = sorted(at - on_record[attempt] for attempt, at in by_commands.items())
+    print(
+        f"seed {seed}: {len(on_record)} starts in {STORM_S:g} s, {storm.killed} killed; most in {WINDOW_S:g} s: "
+        f"{most(list(on_record.values()), WINDOW_S)} by the records, {most(log, WINDOW_S)} by the log, "
+        f"{most(list(by_commands.values()), WINDOW_S)} by the commands; a command begins "
+        f"{delays[0] * 1000:.1f} to {delays[-1] * 1000:.1f} ms after its start"
+    )
+    assert by_commands.keys() <= on_record.keys()
+    assert set(log) <= set(on_record.values()) or storm.killed
+    assert most(list(on_record.values()), WINDOW_S) <= STARTS
+    assert most(log, WINDOW_S) <= STARTS
+    assert min(delays) > -0.002  # the instant in the log is rounded up
+    assert most(list(by_commands.values()), max(0.01, WINDOW_S - delays[-1])) <= STARTS
+    assert len(on_record) > STARTS * 2
