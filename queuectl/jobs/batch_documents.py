@@ -13,6 +13,7 @@ import msgspec
 from queuectl.jobs import lines
 from queuectl.model import document, flow
 from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.spool import batch
 from queuectl.spool.batch import Note
 from queuectl.system import files
 
@@ -48,7 +49,7 @@ class Documents:
 
     def refuse(self, path: str) -> document.Incomplete | document.Refused | None:
         """Return why a file holds no jobs, before the first job is made; None if it holds some."""
-        if path.endswith(".jsonl"):
+        if batch.is_lines(path):
             looked = lines.examine(path, document.BATCH_MAX_BYTES)
             self.may_be_flow = looked.may_be_flow
             return _too_large(document.BATCH_MAX_BYTES) if looked.content.oversize else looked.incomplete
@@ -64,7 +65,7 @@ class Documents:
 
     def at(self, path: str, fd: int, place: int, span: tuple[int, int], line: int) -> dict[str, Any] | document.Refused:
         """Return one document again: by its place in an array, or by its bytes and its line."""
-        if path.endswith(".jsonl"):
+        if batch.is_lines(path):
             form = lines.form_of(fd)
             data = b"".join(files.read_part(fd, *span))
             return document.line(data.decode(form.encoding), line) or document.Refused("the file has changed", "")
@@ -74,7 +75,7 @@ class Documents:
 
     def after(self, path: str, fd: int, note: Note) -> Iterator[tuple[Item | None, int, int]]:
         """Yield each document after the note (None for a blank line) with the lines and bytes read so far."""
-        if path.endswith(".jsonl"):
+        if batch.is_lines(path):
             yield from _in_lines(fd, note)
             return
         if self._array[0] != path and self.refuse(path) is not None:

@@ -6,8 +6,6 @@ each step; `splitter` has the steps.
 
 from __future__ import annotations
 
-import os
-
 from queuectl.jobs.judge import Judge
 from queuectl.jobs.splitter import Splitter
 from queuectl.jobs.verdict import Busy, Foreign, Gone, Rejected, Split, SplitStuck, Splitting, Unreadable
@@ -86,7 +84,7 @@ class Splits:
         except files.NotRegularError:
             return Foreign(None, "it is not a regular file")
         except PermissionError as error:
-            if not sharing.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
+            if not sharing.is_held(error) and error.filename != batch.path_of(self._spool, taken):
                 raise
             return SplitStuck(key, f"it cannot be read: {error.strerror}")
         if step.kept:

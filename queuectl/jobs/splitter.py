@@ -93,7 +93,7 @@ class Splitter:
             NotRegularError, PermissionError: the file cannot be read.
             OSError: a problem of the machine; make the step again.
         """
-        path = self._path(taken)
+        path = batch.path_of(self._spool, taken)
         fd = files.open_to_read(path)
         try:
             note = self._resume(taken)
@@ -167,6 +167,8 @@ class Splitter:
         before = note
         if note.phase == flow_split.LOOKING:
             note = self._flows.look(path, fd, note, is_late)
+        if note.phase in (flow_split.CHECKING, flow_split.FLOW):
+            path = self._hide(taken, path)
         if note.phase == flow_split.CHECKING and (note == before or not is_late()):
             checked = self._flows.check(taken, path, fd, note, is_late)
             if isinstance(checked, Refused):
@@ -177,6 +179,13 @@ class Splitter:
         if note.phase in (flow_split.LOOKING, flow_split.CHECKING):
             return Step(note)
         return self._publish(taken, path, Work(taken, fd, note), is_late)
+
+    def _hide(self, taken: str, path: str) -> str:
+        """Give a flow its name that an older queuectl leaves alone, before a note says that it is one."""
+        hidden = self._path(taken) + batch.FLOW_ENDING
+        if path != hidden:
+            disk.move(path, hidden)
+        return hidden
 
     def _publish(self, taken: str, path: str, work: Work, is_late: Callable[[], bool]) -> Step:
         """Publish the jobs after the note, and write a new note."""
@@ -220,7 +229,7 @@ class Splitter:
             self._spool.replace_file(path, text, hint=token, sync=False)
         self._documents.forget()
         self._flows.delete_plan(taken, note)
-        disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
+        disk.replace(batch.path_of(self._spool, taken), self._path(taken) + batch.DONE_ENDING)
 
 
 def write_note(session: Session, token: str, note: Note) -> None:

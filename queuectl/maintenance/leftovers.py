@@ -203,7 +203,7 @@ class Leftovers:
                 if not stripe.try_acquire():
                     continue  # a worker that outlived its pool is splitting it
                 try:
-                    path = f"{self._spool.taken_dir}/{taken}"
+                    path = batch.path_of(self._spool, taken)
                     if files.sig_of(path) is not None:
                         act = self._act_split(taken)
                         text = "holds many jobs, and its split was interrupted"

@@ -3,10 +3,14 @@
 Such a file, an array or one job per line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is
 unique for this file, and split there by `jobs.splitter`. The note .queuectl/splits/TOKEN.json has the progress. At the
 end the file is renamed to NAME.done; the file and its note are kept as long as finished jobs.
+
+A file whose jobs name each other is NAME.flow on the disk while it is split, and NAME for all code: an older queuectl,
+which would make jobs of it that wait for nobody, leaves such a name alone.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import msgspec
@@ -18,7 +22,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import MACHINERY
 from queuectl.system import files
 
-DONE_ENDING = ".done"
+DONE_ENDING, FLOW_ENDING = ".done", ".flow"
 # Refused documents that the note and the text in rejected/ name with their reasons.
 NAMED_AT_MOST = 20
 _NOTE_MAX_BYTES = 64 * 1024
@@ -79,7 +83,19 @@ def taken_of(name: str) -> str:
 
 def unfinished(spool: SpoolDir) -> list[str]:
     """Return the files of many jobs that are being split, or whose split was interrupted."""
-    return [name for name in spool.names(spool.taken_dir) if name.endswith((".json", ".jsonl"))]
+    listed = [name.removesuffix(FLOW_ENDING) for name in spool.names(spool.taken_dir)]
+    return [name for name in listed if name.endswith((".json", ".jsonl"))]
+
+
+def path_of(spool: SpoolDir, taken: str) -> str:
+    """Return the path of a file that is being split."""
+    path = os.path.join(spool.taken_dir, taken)
+    return path + FLOW_ENDING if os.path.lexists(path + FLOW_ENDING) else path
+
+
+def is_lines(path: str) -> bool:
+    """Return whether a file in taken/ has one job per line."""
+    return path.removesuffix(FLOW_ENDING).endswith(".jsonl")
 
 
 def read_note(spool: SpoolDir, token: str) -> Note | None:

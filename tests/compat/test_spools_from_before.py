@@ -132,3 +132,16 @@ def test_a_kept_spool_that_was_torn_loses_nothing(tmp_path: Path) -> None:
     assert story(spool, "moved-1") == ["enqueued", "started", "succeeded"]
     assert Spool(spool.root).get("handed-1").owner == "carla"
     assert story(spool, "torn-1")[-2:] == ["started", "succeeded"]
+
+
+def test_a_flow_that_an_earlier_version_has_half_split_is_finished(tmp_path: Path) -> None:
+    """Its file has the name of any file of many jobs; each job runs once, parents first (P1, P13)."""
+    spool = copy_of("flow", tmp_path)
+    assert verdict(spool) == "repairable"
+    with Pool(spool):
+        wait_until(lambda: len(states(spool)) == 5 and set(states(spool).values()) == {"done"})
+    ran = (tmp_path / "flow" / "log").read_text().split()
+    assert sorted(ran) == ["a", "all", "b", "load", "sum"]
+    assert ran[0] == "load" and ran[3:] == ["sum", "all"]
+    assert [path.suffix for path in (Path(spool.root) / ".queuectl" / "taken").iterdir()] == [".done"]
+    assert verdict(spool) == "clean"

@@ -18,6 +18,7 @@ from queuectl.model import names
 from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.spool import batch
 from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
 from tests.helpers import Desk, listing, rejected_name, without_arrival
 
 LINES: list[dict[str, Any]] = [
@@ -246,3 +247,48 @@ def test_a_large_group_is_looked_at_by_listings(desk: Desk, monkeypatch: pytest.
     assert isinstance(desk.claim(named(desk, star)), Later)
     assert [each for each in asked if each in members[1:5]] == [members[4]]
     assert named(desk, star) == f"{star},after={members[0]}.json"
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.jsonl", lines(LINES)), ("x.json", LINES)])
+def test_an_older_queuectl_sees_no_flow_in_taken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, content: object
+) -> None:
+    """It would make jobs of the file that wait for nobody: from before the first note that says what the file is, the
+    file has a name that an older one leaves alone. Each step may be another worker's, and a crash may come in between.
+    """
+    monkeypatch.setattr(splitter, "STEP_LINES", 1)
+    monkeypatch.setattr(splitter, "_STEP_S", 0.0)
+    seen: list[tuple[str, list[str]]] = []
+    write = splitter.write_note
+
+    def noted(session: Session, token: str, note: batch.Note) -> None:
+        older = [each for each in os.listdir(desk.spool.taken_dir) if each.endswith((".json", ".jsonl"))]
+        seen.append((note.phase, older))
+        write(session, token, note)
+
+    monkeypatch.setattr(splitter, "write_note", noted)
+    note = split_by_many(desk, name, content)
+    assert isinstance(note, batch.Note) and note.made == 6
+    assert {phase for phase, _ in seen} >= {"checking", "flow"}
+    assert all(not older for phase, older in seen if phase in ("checking", "flow"))
+    assert any(older for phase, older in seen if phase in ("", "looking"))
+    assert [each.rpartition(".")[2] for each in os.listdir(desk.spool.taken_dir)] == ["done"]
+
+
+def test_a_crash_between_the_name_and_the_note_costs_a_look(desk: Desk) -> None:
+    """The file has its other name already, and its note still says `looking`."""
+    desk.drop("x.jsonl", lines(LINES))
+    one = Splitter(desk.session, Roster(desk.spool, clock=desk.clock))
+    taken = one.take("x.jsonl", "x")
+    path = Path(desk.spool.taken_dir) / taken
+    path.rename(f"{path}{batch.FLOW_ENDING}")
+    assert batch.unfinished(desk.spool) == [taken]
+    assert desk.finish_splits() == 6 and batch.unfinished(desk.spool) == []
+
+
+def test_a_flow_is_refused_under_its_own_name(desk: Desk) -> None:
+    """The file in rejected/ is called as it was dropped, also when it had the other name by then."""
+    desk.drop("x.jsonl", lines([*LINES, {"command": "x", "after": "lod"}]))
+    made = split_by_many(desk, "x.jsonl", lines([*LINES, {"command": "x", "after": "lod"}]))
+    assert isinstance(made, Rejected) and made.name.endswith(".jsonl")
+    assert os.listdir(desk.spool.taken_dir) == []
