@@ -255,8 +255,9 @@ INBOX_KEYS = (
 INBOX_FILES = """\
 Each file, `NAME.json`, holds one job. A file that cannot become a job is renamed in the inbox to `NAME.json.rejected`,
 and a text file next to it gives the reason. If you correct the file there, it is accepted automatically.
-`queuectl status` shows which files wait in each inbox, which are incomplete, and what delays them. `queuectl why NAME`
-explains one file.
+`queuectl status` shows which files wait in each inbox, which are incomplete, and what delays them.
+`queuectl inbox list` has a row for each inbox, and `queuectl why NAME` explains one file. `queuectl inbox test PATH`
+says what would happen to a file, without doing it.
 
 ### Inboxes of files
 

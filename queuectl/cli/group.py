@@ -56,6 +56,7 @@ GROUPS = {
         "pause": Entry("control", "pause_app", "Pause the spool or one queue: start no more jobs."),
         "resume": Entry("control", "resume_app", "Resume a paused spool or queue."),
         "drain": Entry("edit", "drain_app", "Wait until no job is waiting or running."),
+        "inbox": Entry("inbox", "app", "List inboxes and test files."),
         "service": Entry("service", "app", "Run workers as a service of the operating system."),
         "cluster": Entry("cluster", "app", "Run the commands of jobs on other machines."),
     },

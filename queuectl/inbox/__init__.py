@@ -26,5 +26,6 @@ __all__ = [
     "signing",
     "state",
     "tokens",
+    "trial",
     "trust",
 ]

@@ -15,6 +15,7 @@ from queuectl.inbox import state
 from queuectl.inbox.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.inbox.tokens import TOKEN_CHARS
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
+from queuectl.model import names
 from queuectl.model.settings import Settings
 from queuectl.system import disk, files
 from queuectl.system.locks import FileLock
@@ -91,7 +92,8 @@ class InboxTraces:
         for name in sorted(_names(folder)):
             path = os.path.join(folder, name)
             token, ending = os.path.splitext(name)
-            if not files.is_regular(path) or ending not in (RECORD, SPENT) or not _TOKEN.fullmatch(token):
+            is_ours = _TOKEN.fullmatch(token) or (ending == RECORD and not names.why_bad_id(token))
+            if not files.is_regular(path) or ending not in (RECORD, SPENT) or not is_ours:
                 self._foreign(path)
             elif ending == RECORD:
                 records += 1
@@ -123,7 +125,7 @@ class InboxTraces:
             path = os.path.join(folder, name)
             if not files.is_regular(path):
                 self._foreign(path)
-            elif self._knows(name) or self._spool.find(name) is not None:
+            elif self._knows(name) or self._spool.find(name) is not None or _is_of_a_file(path):
                 kept += 1
             else:
                 lost.append(path)
@@ -133,7 +135,7 @@ class InboxTraces:
         if kept and is_gone:
             text = (
                 f"holds notes of {_count(kept, 'job')} whose inbox the settings no longer name: the inbox gets no "
-                "receipts unless it is named again"
+                "receipts, and files stay in its working/, unless it is named again"
             )
             self._findings.info("owed", self._shown(folder), text)
 
@@ -169,6 +171,12 @@ class InboxTraces:
 
     def _shown(self, path: str) -> str:
         return os.path.relpath(path, self._spool.root).replace(os.sep, "/")
+
+
+def _is_of_a_file(path: str) -> bool:
+    """Return whether a note is of the job of a file: the receiver moves that file to failed/, and then deletes it."""
+    sig = files.sig_of(path)
+    return sig is not None and sig.size > 0
 
 
 def _names(folder: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError
 from queuectl.inbox.state import read_all
 from queuectl.model import history, names, record, times
+from queuectl.model.inbox import FILES
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import family, live, rejected, waiting
 from queuectl.monitor.reason import Reason
@@ -98,6 +99,9 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
                 return Answer(row.name, state.path, [Reason("arriving", text, f"finish writing {row.name}")])
         for refused_row in state.refused:
             name = refused_row.name
+            if state.mode == FILES and typed == name:
+                text = f"it is left in {where}, because no command may get it: {refused_row.why}"
+                return Answer(name, state.path, [Reason("left_alone", text, "")])
             if typed in (name, name.removesuffix(".rejected"), name.removesuffix(".json.rejected")):
                 text = f"it was rejected in {where}: {refused_row.why or 'its text file explains why'}"
                 change = f"correct {state.path}/{name}: a valid job is taken in automatically; see its text file"

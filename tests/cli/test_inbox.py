@@ -1,0 +1,77 @@
+"""inbox: what the workers found in the inboxes, and what would happen to a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState, publish
+from queuectl.spool.folder import SpoolDir
+from tests.cli.commands import Commands
+
+SETTINGS = """
+[[inbox]]
+path = "{scans}"
+mode = "files"
+match = ["*.pdf"]
+command = ["tool", "{{file}}", "--title={{stem}}"]
+[[inbox]]
+path = "{jobs}"
+mode = "trusted"
+"""
+
+
+@pytest.fixture
+def folders(spool: SpoolDir, tmp_path: Path) -> Path:
+    """Two inboxes in the settings: `scans` of files, and `jobs`."""
+    for name in ("scans", "jobs"):
+        (tmp_path / name).mkdir()
+    with open(spool.settings_path, "a") as file:
+        file.write(SETTINGS.format(scans=(tmp_path / "scans").as_posix(), jobs=(tmp_path / "jobs").as_posix()))
+    return tmp_path
+
+
+def test_inboxes_are_listed_with_what_was_found_there(queuectl: Commands, spool: SpoolDir, folders: Path) -> None:
+    """An inbox that no worker has looked at is a row, too."""
+    Path(spool.inbox_dir).mkdir()
+    row = InboxFile("a.pdf", 3, 1.0, "it must not change for 10s (settle_s)")
+    refused = (InboxRefusal("b.pdf", "it has a second name", ""),)
+    state = InboxState(owner="scans", path=str(folders / "scans"), mode="files", arriving=1, rows=(row,), taken=7)
+    publish(spool, state)
+    found = queuectl("inbox", "list").out.splitlines()
+    assert found[0].split("\t")[:6] == ["scans", "files", "7", "0", "1", "0"]
+    assert found[1].split("\t")[:2] == ["jobs", "trusted"] and "no worker has looked" in found[1]
+    (scans,) = json.loads(queuectl("inbox", "list", "--json").out)["inboxes"]
+    assert (scans["owner"], scans["taken"], scans["arriving"]) == ("scans", 7, 1)
+    publish(spool, InboxState(owner="scans", path=state.path, mode="files", rejected=1, refused=refused))
+    assert "second name" in queuectl("why", "b.pdf").out
+
+
+def test_a_file_is_tried_out_without_being_touched(queuectl: Commands, folders: Path) -> None:
+    """For each verdict: why, what to do, and the command."""
+    scans = folders / "scans"
+    for name in ("a.pdf", "a.txt", "b.pdf.part"):
+        (scans / name).write_text("x")
+    (scans / "d.pdf").mkdir()
+    told = queuectl("inbox", "test", str(scans / "a.pdf"))
+    assert "accepted" in told.out and "--title=a" in told.out
+    for name, why in {"a.txt": "does not match", "b.pdf.part": "unfinished", "d.pdf": "a folder"}.items():
+        told = queuectl("inbox", "test", str(scans / name), code=1)
+        assert "left alone" in told.out and why in told.out, name
+    assert sorted(os.listdir(scans)) == ["a.pdf", "a.txt", "b.pdf.part", "d.pdf"]
+    assert "accepted" in queuectl("inbox", "test", "elsewhere.pdf", "--owner", "scans").out
+    assert "no inbox has the folder" in queuectl("inbox", "test", "elsewhere.pdf", code=2).err
+
+
+def test_a_job_is_tried_out_in_its_inbox(queuectl: Commands, folders: Path) -> None:
+    """The judge of the inbox says what it would say to the receiver."""
+    jobs = folders / "jobs"
+    (jobs / "a.json").write_text('{"command": ["echo", "x"]}')
+    (jobs / "b.json").write_text('{"command": 7}')
+    (jobs / "c.json").write_text('{"comm')
+    assert "echo x" in queuectl("inbox", "test", str(jobs / "a.json")).out
+    assert "refused" in queuectl("inbox", "test", str(jobs / "b.json"), code=1).out
+    assert "waits" in queuectl("inbox", "test", str(jobs / "c.json"), code=1).out
