@@ -147,6 +147,8 @@ class Retention:
         last = stored.record.standing().last
         if keep_s is None or last is None or self._now() - times.from_text(last.at) < keep_s:
             return 0
+        if self._is_owed(stored.record):
+            return 0
         if self._asked is None:
             self._must_ask = True
             return 0
@@ -172,6 +174,12 @@ class Retention:
                 if victims.has_any(self._spool):
                     victims.forget_all(self._spool, stored.record.id)
             return int(deleted)
+
+    def _is_owed(self, item: record.Record) -> bool:
+        """Return whether the receiver of an inbox of files still has to see how this job ended (section 9)."""
+        if not any(event.claimed for event in item.history):
+            return False
+        return files.sig_of(os.path.join(self._spool.owed_dir, item.owner, item.id)) is not None
 
     def _delete_rejected_if_old(self, name: str) -> int:
         """Delete a rejected file and its reason, or a reason without a file. The reason text has its time."""

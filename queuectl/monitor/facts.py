@@ -11,12 +11,19 @@ from typing import Any
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, FAILED, REJECTED, RUNNING
 from queuectl.monitor.headline import headline
+from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.nodes import sentence
 from queuectl.monitor.rows import ArrivingRow, Bucket
 from queuectl.monitor.snapshot import STALE_S, Snapshot, pace
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
 VERSION = 1
+
+
+def inbox_document(row: InboxRow) -> dict[str, Any]:
+    """Return the row of an inbox with its files and refusals."""
+    refused = [{key: getattr(each, key) for key in each.__struct_fields__} for each in row.refused]
+    return {**row._asdict(), "files": [each._asdict() for each in row.files], "refused": refused}
 
 
 def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
@@ -97,10 +104,7 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "foreign": found.foreign,
         "copies": found.copies,
         "arriving": [arriving_document(row, found.taken_at) for row in found.arriving],
-        "inboxes": [
-            {**row._asdict(), **{key: [each._asdict() for each in getattr(row, key)] for key in ("files", "refused")}}
-            for row in found.inboxes
-        ],
+        "inboxes": [inbox_document(row) for row in found.inboxes],
         "truncated": _truncated(found),
         "next": {"command": advice[0], "why": advice[1]},
     }

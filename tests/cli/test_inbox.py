@@ -37,9 +37,9 @@ def folders(spool: SpoolDir, tmp_path: Path) -> Path:
 def test_inboxes_are_listed_with_what_was_found_there(queuectl: Commands, spool: SpoolDir, folders: Path) -> None:
     """An inbox that no worker has looked at is a row, too."""
     Path(spool.inbox_dir).mkdir()
-    row = InboxFile("a.pdf", 3, 1.0, "it must not change for 10s (settle_s)")
+    arriving = InboxFile("a.pdf", 3, 1.0, "it must not change for 10s (settle_s)")
     refused = (InboxRefusal("b.pdf", "it has a second name", ""),)
-    state = InboxState(owner="scans", path=str(folders / "scans"), mode="files", arriving=1, rows=(row,), taken=7)
+    state = InboxState(owner="scans", path=str(folders / "scans"), mode="files", arriving=1, rows=(arriving,), taken=7)
     publish(spool, state)
     found = queuectl("inbox", "list").out.splitlines()
     assert found[0].split("\t")[:6] == ["scans", "files", "7", "0", "1", "0"]
@@ -48,6 +48,9 @@ def test_inboxes_are_listed_with_what_was_found_there(queuectl: Commands, spool:
     assert (scans["owner"], scans["taken"], scans["arriving"]) == ("scans", 7, 1)
     publish(spool, InboxState(owner="scans", path=state.path, mode="files", rejected=1, refused=refused))
     assert "second name" in queuectl("why", "b.pdf").out
+    for words in (("inbox", "list"), ("status",)):
+        (row,) = (json.loads(queuectl(*words, "--json").out))["inboxes"]
+        assert row["refused"] == [{"name": "b.pdf", "why": "it has a second name", "rejected_at": ""}]
 
 
 def test_a_file_is_tried_out_without_being_touched(queuectl: Commands, folders: Path) -> None:

@@ -14,6 +14,7 @@ from queuectl.cli.terminal.printing import line, paint, safe
 from queuectl.errors import QueuectlError
 from queuectl.inbox.state import read_all
 from queuectl.monitor import inboxes
+from queuectl.monitor.facts import inbox_document
 
 app = group.new_app(
     no_args_is_help=True,
@@ -37,8 +38,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)]
     found = {state.owner: inboxes.row(state) for state in read_all(spool.folder)}
     names = [inbox.owner for inbox in spool.settings.inboxes]
     if as_json:
-        rows = [found[name]._asdict() for name in names if name in found]
-        printing.print_json({"version": 1, "inboxes": [{**row, "files": [*row["files"]]} for row in rows]})
+        rows = [inbox_document(found[name]) for name in names if name in found]
+        printing.print_json({"version": 1, "inboxes": rows})
         return
     table: list[tuple[str, ...]] = []
     for inbox in spool.settings.inboxes:

@@ -12,9 +12,12 @@ from queuectl.errors import QueuectlError
 from queuectl.inbox import limits
 from queuectl.inbox.state import read_all
 from queuectl.jobs.requeue import requeue
+from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import inboxes
+from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.stripes import Stripes
 from tests.helpers import names_in, wait_until
 from tests.unit.inbox.file_post import COMMAND, FilePost
 
@@ -176,6 +179,25 @@ def test_the_file_of_a_job_that_was_deleted_goes_to_failed(spool: SpoolDir, tmp_
     post.poller.step()
     assert post.tree() == ["bad/a.pdf", "bad/a.pdf.failed.txt"]
     assert "no longer in the spool" in (tmp_path / "inbox" / "bad" / "a.pdf.failed.txt").read_text()
+
+
+def test_retention_spares_a_job_whose_file_is_still_in_working(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1: otherwise a receiver that was away for long would not know that the job had succeeded."""
+    post = FilePost(spool, tmp_path / "inbox")
+    post.take("a.pdf")
+    post.run(OK)
+    stripes = Stripes(spool)
+    clock_note.accept(spool, now_at=post.desk.clock.now())
+    settings = post.desk.settings._replace(keep_done=3600.0)
+    retention = Retention(post.desk.session._replace(settings=settings), stripes, notify=lambda _: None)
+    try:
+        for expected in (0, 1):
+            post.desk.clock.advance(7200)
+            assert sum(retention.step() for _ in range(5)) == expected
+            post.poller.step()
+    finally:
+        stripes.close()
+    assert post.tree() == ["done/a.pdf"]
 
 
 def test_names_that_no_command_may_get_stay_with_a_reason(spool: SpoolDir, tmp_path: Path) -> None:
