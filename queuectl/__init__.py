@@ -28,11 +28,13 @@ if TYPE_CHECKING:
         UnknownFileError,
         UnknownJobError,
         UnknownParentError,
+        UnknownScheduleError,
         UntrustedSpoolError,
         WaitTimeoutError,
     )
     from queuectl.jobs.arguments import JobId
     from queuectl.monitor.results import Ending
+    from queuectl.monitor.schedules import ScheduleInfo
     from queuectl.spool.lookup import Counts, Job
 
 __version__ = "0.1.0"
@@ -48,11 +50,13 @@ __all__ = [
     "JobId",
     "NotASpoolError",
     "QueuectlError",
+    "ScheduleInfo",
     "Spool",
     "SpoolUnavailableError",
     "UnknownFileError",
     "UnknownJobError",
     "UnknownParentError",
+    "UnknownScheduleError",
     "UntrustedSpoolError",
     "WaitTimeoutError",
     "__version__",
@@ -64,6 +68,7 @@ _HOMES = {
     "JobId": "jobs.arguments",
     "Counts": "spool.lookup",
     "Ending": "monitor.results",
+    "ScheduleInfo": "monitor.schedules",
 }
 
 

@@ -5,6 +5,7 @@
     ├── InvalidSettingsError (ValueError)    a mistake in queuectl.toml: the file, the key and what is allowed
     ├── UnknownJobError (LookupError)        no file in the spool has this id
     │   ├── UnknownGroupError                no job belongs to this group
+    │   ├── UnknownScheduleError             no schedule has this name
     │   └── UnknownFileError                 no rejected file has this name
     ├── AmbiguousIdError (LookupError)       several ids begin like this
     ├── DuplicateJobError                    the id is in use: in which state
@@ -95,6 +96,15 @@ class UnknownGroupError(UnknownJobError):
         hint = "a group is the jobs of one file, and its name is what their ids begin with"
         QueuectlError.__init__(self, f"no job of a group {token[:120]!r} in this spool", hint=hint)
         self.job_id = self.token = token
+
+
+class UnknownScheduleError(UnknownJobError):
+    """No file in schedules/ is the schedule `name`."""
+
+    def __init__(self, name: str, *, hint: str = "") -> None:
+        hint = hint or "to list the schedules: queuectl schedule list"
+        QueuectlError.__init__(self, f"no schedule {name[:120]!r} in this spool", hint=hint)
+        self.job_id = self.name = name
 
 
 class UnknownFileError(UnknownJobError):

@@ -24,6 +24,7 @@ from queuectl.model.setting import SETTINGS
 from queuectl.monitor import facts
 from queuectl.monitor.rows import EndedPool
 from queuectl.spool import create
+from queuectl.spool.layout import SCHEDULES
 from tests.helpers import Desk
 from tests.share import rig
 from tests.unit.monitor.test_page import snapshot_of
@@ -178,7 +179,7 @@ def test_the_shipped_spool_is_as_init_makes_it() -> None:
     assert (ROOT / "spool" / "job.schema.json").read_text(encoding="utf-8") == job.schema_text()
     for name, text in create.examples().items():
         assert (ROOT / "spool" / "examples" / name).read_text(encoding="utf-8") == text, name
-    for state in (*lifecycle.STATES, lifecycle.REJECTED):
+    for state in (*lifecycle.STATES, lifecycle.REJECTED, SCHEDULES):
         text = create.text_of(state, "README.txt")
         assert (ROOT / "spool" / state / "README.txt").read_text(encoding="utf-8") == text, state
     if shutil.which("git") is None:
@@ -189,6 +190,7 @@ def test_the_shipped_spool_is_as_init_makes_it() -> None:
         "dlq/x.json",
         "logs/x.1.log",
         ".queuectl/tmp/x",
+        "schedules/x,next=20261125T020000Z.tick",
         "PAUSED",
         "status.html",
         "status.json",

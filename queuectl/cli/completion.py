@@ -113,6 +113,19 @@ def queues() -> Offer:
     return _quiet(lambda ctx, incomplete: _counted((item.place[0] or "default" for item in _records(ctx)), incomplete))
 
 
+def schedules() -> Offer:
+    """Offer the names of schedules."""
+
+    def offer(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        from queuectl.spool import schedule_files
+
+        spool = _spool(ctx)
+        found = {} if spool is None else schedule_files.entries(schedule_files.names(spool))
+        return [(name, "") for name in sorted(found) if found[name].file and name.startswith(incomplete)]
+
+    return _quiet(offer)
+
+
 def owners() -> Offer:
     """Offer the owners of jobs, in the same way."""
     return _quiet(lambda ctx, incomplete: _counted((item.owner for item in _records(ctx)), incomplete))

@@ -53,6 +53,7 @@ GROUPS = {
     "Workers": {
         "worker": Entry("worker", "app", "Start, stop and list workers."),
         "queue": Entry("queue", "app", "Show queues and their limits."),
+        "schedule": Entry("schedule", "app", "Make jobs again and again: list, add and change schedules."),
         "pause": Entry("control", "pause_app", "Pause the spool or one queue: start no more jobs."),
         "resume": Entry("control", "resume_app", "Resume a paused spool or queue."),
         "drain": Entry("edit", "drain_app", "Wait until no job is waiting or running."),

@@ -20,6 +20,7 @@ __all__ = [
     "requeue",
     "rescue",
     "revive",
+    "schedule_edit",
     "schedules",
     "settle",
     "split",

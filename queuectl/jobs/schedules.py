@@ -10,17 +10,16 @@ import errno
 import math
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import document, schedule
-from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model import document
 from queuectl.model.schedule import Schedule
-from queuectl.spool import schedule_files, trust
+from queuectl.spool import schedule_files
 from queuectl.spool.schedule_files import Entry
+from queuectl.spool.schedule_reading import Reader
 from queuectl.spool.session import Session
-from queuectl.system import files, sharing, zone
+from queuectl.system import files, sharing
 
 # Of more schedules than this, a part is looked at each time.
 _LOOKED_AT_ONCE = 100
-_NO_FILE = "it is not a regular file"
 
 
 class Reading:
@@ -66,8 +65,7 @@ class Schedules:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._spool = session.spool
-        self._owners = trust.owners(session.spool, session.settings)
-        self._local_zone = ""
+        self._reader = Reader(session)
         self._listed: list[str] = []
         self._turn = 0
         self.readings: dict[str, Reading] = {}
@@ -117,21 +115,16 @@ class Schedules:
             return
         known.reset(sig)
         try:
-            self._read(known, path)
+            self._read(known)
         except InvalidJobError as error:
             known.why, known.hint = str(error), error.hint
 
-    def _read(self, known: Reading, path: str) -> None:
-        if known.entry.twin:
-            why = f"its name differs only in case from {known.entry.twin}.json"
-            raise InvalidJobError(why, hint="rename one of them")
+    def _read(self, known: Reading) -> None:
         try:
-            content = files.read(path, JOB_MAX_BYTES, patience_s=sharing.GLANCE_S)
+            found = self._reader.read(known.entry)
         except FileNotFoundError:
             known.is_read = False
             return
-        except files.NotRegularError as error:
-            raise InvalidJobError(_NO_FILE, hint="put the file itself here") from error
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 known.is_read = False
@@ -140,28 +133,8 @@ class Schedules:
             if not known.is_read:
                 return
             raise InvalidJobError(f"it cannot be read: {error.strerror}", hint="allow it to be read") from error
-        if self._owners is not None and content.owner not in self._owners:
-            why, hint = trust.foreign_owner(content.owner)
-            raise InvalidJobError(why, hint=hint.replace(" and move it back", ""))
-        if content.oversize:
-            raise InvalidJobError(f"it is larger than {JOB_MAX_BYTES} bytes", hint="put the data in a file of its own")
-        found = schedule.read(
-            content.data,
-            known.entry.schedule,
-            defaults=self._session.settings.retry_defaults,
-            local_zone=self._zone_of(known),
-        )
         if isinstance(found, document.Incomplete):
             known.arrives_since_s = self._session.clock.monotonic()
             known.late_why, known.hint = found.why, found.hint
         else:
             known.schedule = found
-
-    def _zone_of(self, known: Reading) -> str:
-        """Return the time zone for an expression without one: the one in the note, else the machine's."""
-        if (note := schedule_files.best(known.entry.notes)) is not None:
-            kept = schedule_files.zone_in(schedule_files.content_of(self._spool, note))
-            if kept:
-                return kept
-        self._local_zone = self._local_zone or zone.local_name()
-        return self._local_zone

@@ -10,14 +10,15 @@ each step together, so that their jobs share the syncs.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 from collections.abc import Callable
 
-from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
+from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError, SpoolUnavailableError
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.jobs.schedules import Reading, Schedules
 from queuectl.model import schedule, tick_name, timetable
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.tick_name import Note
 from queuectl.spool import schedule_files
@@ -44,6 +45,13 @@ class _Run:
         self.next_at = due.next_at
         self.is_asked = is_asked
         self.prepared: Prepared | None = None
+        self.busy = ""
+        """The job that holds the unique key of the schedule."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the job has no unique key."""
+        return self.prepared is None or self.prepared.draft is None
 
     @property
     def following_at(self) -> float | None:
@@ -261,30 +269,34 @@ class Ticker:
             return []
         made = self._publish(begun)
         for run in begun:
-            tick_at, following_at = run.ticks[0], run.following_at
-            run.ticks.pop(0)
-            new = run.note._replace(last_at=tick_at, next_at=following_at, making_at=None)
             try:
-                run.note = self._rename(run.note, new)
+                self._end(run)
             except FileNotFoundError:
                 run.ticks.clear()
         return made
+
+    def _end(self, run: _Run) -> None:
+        """Take the last step of a tick."""
+        if run.busy:
+            self._skip(run, run.busy)
+            run.busy = ""
+            return
+        run.known.skips = False
+        tick_at, following_at = run.ticks[0], run.following_at
+        run.ticks.pop(0)
+        run.note = self._rename(run.note, run.note._replace(last_at=tick_at, next_at=following_at, making_at=None))
 
     def _begin(self, run: _Run) -> bool:
         """Take the first step of a tick; return False if it makes no job."""
         found, tick_at, note = run.known.schedule, run.ticks[0], run.note
         assert found is not None
-        document = found.document_of(tick_at)
-        if note.making_at is None and found.overlap != schedule.ALLOW and (busy := self._busy_with(found, note)):
-            after = [] if found.overlap == schedule.SKIP else self._parents(busy)
-            if not after:
-                self._skip(run, busy)
-                return False
-            document["after"] = after
-        run.known.skips = False
+        if note.making_at is None and (busy := self._busy_with(found, note)):
+            self._skip(run, busy)
+            return False
         try:
+            self._producer.has_unique = False
             run.prepared = self._producer.prepare(
-                document, by=BY, schedule=found.name, tick=schedule.tick_text(tick_at)
+                found.document_of(tick_at), by=BY, schedule=found.name, tick=schedule.tick_text(tick_at)
             )
         except InvalidJobError as error:  # the settings of this pool differ from those that it was checked with
             run.known.why, run.known.hint, run.known.is_told = str(error), error.hint, False
@@ -300,7 +312,7 @@ class Ticker:
     def _publish(self, runs: list[_Run]) -> list[str]:
         """Publish the jobs that the spool does not hold; return the names of their files."""
         held = self._waiting_ids()
-        wanted = []
+        wanted: list[_Run] = []
         for run in runs:
             assert run.prepared is not None
             job_id = run.prepared.job_id
@@ -308,16 +320,40 @@ class Ticker:
                 continue
             if run.is_asked and self._has_twice(job_id):
                 continue
-            wanted.append(run.prepared)
-        if not wanted:
+            wanted.append(run)
+        made = self._publish_plain([run for run in wanted if run.is_plain])
+        for run in wanted:
+            if not run.is_plain:
+                made += self._publish_unique(run)
+        return made
+
+    def _publish_plain(self, runs: list[_Run]) -> list[str]:
+        """Publish jobs without a unique key, which share their syncs."""
+        items = [run.prepared for run in runs if run.prepared is not None]
+        if not items:
             return []
         try:
-            self._producer.publish(wanted)
+            self._producer.publish(items)
         except DuplicateJobError:  # somebody enqueued that very id at this moment
-            for item in wanted:
+            for item in items:
                 with contextlib.suppress(DuplicateJobError):
                     self._producer.publish([item])
-        return [item.name for item in wanted]
+        return [item.name for item in items]
+
+    def _publish_unique(self, run: _Run) -> list[str]:
+        """Publish a job with the unique key of its schedule, unless another job holds the key."""
+        from queuectl.jobs import unique_enqueue
+
+        assert run.prepared is not None
+        try:
+            [made] = unique_enqueue.publish(self._producer, [run.prepared])
+        except DuplicateJobError:
+            return []
+        except SpoolUnavailableError as error:  # a stopped process holds the key's lock; the next look goes on
+            raise OSError(errno.EBUSY, str(error), error.path) from error
+        if not made.name and made.job_id != run.prepared.job_id:
+            run.busy = made.job_id
+        return [made.name] if made.name else []
 
     def _waiting_ids(self) -> set[str]:
         """Return the ids of waiting jobs with ids of their own, in lower case."""
@@ -331,24 +367,24 @@ class Ticker:
     # ----------------------------------------------------------------------------------------------------- overlap
 
     def _busy_with(self, found: schedule.Schedule, note: Note) -> str:
-        """Return the id of the last job of a schedule if it has not ended, else ""."""
-        if note.last_at is None:
+        """Return the id of the last job of a schedule if a tick makes no other one meanwhile, else "".
+
+        The unique key of the jobs says the same with more certainty (P15), but it would cost a begun tick each time.
+        """
+        if found.overlap == schedule.ALLOW or note.last_at is None:
             return ""
         job_id = tick_name.job_id(found.name, note.last_at)
         located = self._spool.find(job_id)
-        return "" if located is None or located.state in (DONE, DLQ) else job_id
+        if located is None or located.state in (DONE, DLQ):
+            return ""
+        if found.overlap == schedule.WAIT and (located.state != PENDING or self._has_started(located.name)):
+            return ""  # it runs, so another one may wait for its end
+        return job_id
 
-    def _parents(self, job_id: str) -> list[dict[str, str]]:
-        """Return what a job waits for that follows one that runs; [] if that one has not started, so is enough."""
-        for _ in range(2):
-            located = self._spool.find(job_id)
-            if located is None or located.state == RUNNING:
-                break
-            with contextlib.suppress(OSError, DamagedRecordError):
-                if located.state != PENDING or self._spool.read(PENDING, located.name).record.standing().starts:
-                    break
-                return []
-        return [{"id": job_id, "when": "ended"}]
+    def _has_started(self, name: str) -> bool:
+        with contextlib.suppress(OSError, DamagedRecordError):
+            return self._spool.read(PENDING, name).record.standing().starts > 0
+        return True
 
     def _skip(self, run: _Run, busy: str) -> None:
         """Pass over a tick because the last job of the schedule has not ended."""
@@ -358,7 +394,8 @@ class Ticker:
         run.known.skips = True
         note, following_at = run.note, run.following_at
         run.ticks.pop(0)
-        run.note = self._rename(note, note._replace(next_at=following_at, skipped=note.skipped + 1))
+        new = note._replace(next_at=following_at, making_at=None, skipped=note.skipped + 1)
+        run.note = self._rename(note, new)
 
     # ------------------------------------------------------------------------------------------------------- words
 

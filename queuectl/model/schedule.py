@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import document, job, mistakes, spec, tick_name, times, timetable
+from queuectl.model import document, extras, job, mistakes, spec, tick_name, times, timetable
 from queuectl.model.job import RetryDefaults
 
 SKIP, WAIT, ALLOW = "skip", "wait", "allow"
@@ -122,12 +122,22 @@ class Schedule(msgspec.Struct, frozen=True):
         """Return the document of the job of a tick."""
         made = {**self.job, "id": job_id or tick_name.job_id(self.name, tick_at)}
         made["env"] = {**(made.get("env") or {}), TICK_VARIABLE: tick_text(tick_at)}
+        if self.overlap != ALLOW:
+            # Whoever else starts a job of the schedule (a retry by hand, `schedule run`) does not overlap either (P15).
+            made["unique"] = unique_key(self.name)
+            if self.overlap == WAIT:
+                made["on_duplicate"] = "replace"
         run_at = self.run_at(tick_at)
         if run_at > tick_at:
             made["run_at"] = times.to_text(run_at)
         if self.expires_after_s is not None:
             made["expires_at"] = times.to_text(run_at + self.expires_after_s)
         return made
+
+
+def unique_key(name: str) -> str:
+    """Return the unique key of the jobs of a schedule that may not overlap."""
+    return f"schedule {name}"
 
 
 def tick_text(tick_at: float) -> str:
@@ -184,6 +194,10 @@ def check(given: Mapping[str, Any], name: str, *, defaults: RetryDefaults, local
         job=rest,
         warnings=[],
     )
+    for key in ("unique", *extras.UNIQUE_TERMS):
+        if key in rest and made.overlap != ALLOW:
+            hint = 'remove it, or add "overlap": "allow"'
+            raise InvalidJobError(f"{key}: the jobs of a schedule have a unique key already", key=key, hint=hint)
     if made.catch_up == timetable.ALL and made.overlap != ALLOW:
         hint = 'add "overlap": "allow"; to run them one after the other, add a "key" too'
         raise InvalidJobError(

@@ -19,6 +19,8 @@ __all__ = [
     "rejected",
     "results",
     "rows",
+    "schedule_rows",
+    "schedules",
     "snapshot",
     "stats",
     "status",

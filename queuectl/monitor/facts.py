@@ -46,6 +46,7 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
             "by_tag": found.tags_left,
             "by_owner": found.owners_left,
             "groups": found.groups_left,
+            "schedules": found.schedules_left,
         },
     }
 
@@ -97,6 +98,7 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
             }
             for each in found.queues
         ],
+        "schedules": _rows(found.schedules),
         "groups": [{**each._asdict(), "text": each.text} for each in found.groups],
         RUNNING: _rows(found.runs),
         "failures": _rows(found.failures),

@@ -62,6 +62,7 @@ class _Figures(Collector):
         yield _gauge("queuectl_workers", "Workers of all live pools.", found.workers)
         yield _gauge("queuectl_paused", "1 while the file PAUSED exists.", found.paused is not None)
         yield from _queues(found)
+        yield from _schedules(found)
         if found.totals is not None:
             yield _ended(found.totals)
         speed = pace(found.finishes)._asdict()
@@ -113,6 +114,29 @@ def _queues(found: Snapshot) -> Iterator[Metric]:
         "How many runs of a queue with a circuit breaker have failed in a row.",
         "queue",
         {row.queue: row.failures for row in rows},
+    )
+
+
+def _schedules(found: Snapshot) -> Iterator[Metric]:
+    """Yield the figures of the schedules that a snapshot names."""
+    rows = found.schedules
+    if not rows:
+        return
+    states = {"active": 0, "paused": 0, "mistaken": 0}
+    for row in rows:
+        states["mistaken" if row.why else "paused" if row.is_held else "active"] += 1
+    yield _by("queuectl_schedules", "Schedules: they make jobs, are paused, or have a mistake.", "state", states)
+    yield _by(
+        "queuectl_schedule_last_tick_timestamp_seconds",
+        "The last tick of which a schedule has made a job, seconds since 1970 UTC.",
+        "schedule",
+        {row.schedule: row.last_at for row in rows if row.last_at is not None},
+    )
+    yield _by(
+        "queuectl_schedule_skipped_ticks",
+        "Ticks of a schedule without a job, because the last job had not ended.",
+        "schedule",
+        {row.schedule: row.skipped for row in rows},
     )
 
 

@@ -48,7 +48,7 @@ _LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
 _SHOWN = 60
 _FILTERS = ("length", "sum")
 # With `dashboard = "counts"` no text of a job is on the page.
-_TEXTS = "runs failures causes dues nexts held_jobs refusals arriving inboxes tags owners groups"
+_TEXTS = "runs failures causes dues nexts held_jobs refusals arriving inboxes tags owners groups schedules"
 _NO_TEXTS: dict[str, Any] = dict.fromkeys(_TEXTS.split(), ())
 
 

@@ -31,6 +31,7 @@ from queuectl.monitor.rows import (
     RefusalRow,
     RunRow,
 )
+from queuectl.monitor.schedule_rows import ScheduleRow
 from queuectl.spool.counts import Totals
 
 # The files are written anew at least this often while workers run, whether or not there is anything new ...
@@ -121,6 +122,10 @@ class Snapshot(NamedTuple):
     """Jobs done and dead, and failed runs that were tried again, since pools count; None if none has counted."""
     queues: tuple[QueueRow, ...] = ()
     """The queues; none if there is only the default one, without a limit or a pause."""
+    schedules: tuple[ScheduleRow, ...] = ()
+    """The schedules, those with a mistake first, then by their next tick."""
+    schedules_left: int = 0
+    """Schedules in no row."""
     groups: tuple[GroupProgress, ...] = ()
     """The groups that are not over and those of the last day, newest first: at most `group_tally.GROUPS`."""
     groups_left: int = 0

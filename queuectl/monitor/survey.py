@@ -13,7 +13,7 @@ from queuectl.inbox import state
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.run_order import Turns
-from queuectl.monitor import arriving, causes, groups, inboxes, listing, live, load, order, shapes
+from queuectl.monitor import arriving, causes, groups, inboxes, listing, live, load, order, schedule_rows, shapes
 from queuectl.monitor.details import Details, Ended
 from queuectl.monitor.group_tally import GroupTally
 from queuectl.monitor.inboxes import InboxRow
@@ -88,7 +88,8 @@ class Survey:
         """Return what differs after a file came, went or was renamed: a few stats."""
         spool = self._spool
         folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
-        return tuple(files.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
+        others = (spool.pool_dir, spool.inbox_dir, spool.schedules_dir, spool.paused_path)
+        return tuple(files.sig_of(path) for path in (*folders, *others))
 
     def take(self, now_at: float) -> Steps[Snapshot]:
         """Take a snapshot; each step is a millisecond or few (of a local disk).
@@ -136,6 +137,8 @@ class Survey:
         counts = {folder: listed.total for folder, listed in counted}
         unread = {folder: max(0, counts[folder] - details.read[folder]) for folder in (PENDING, RUNNING, DONE, DLQ)}
         found = load.of(known, now_at, counts[PENDING], counts[RUNNING])
+        yield
+        planned, planned_left = schedule_rows.rows(spool, most=ROWS)
         batches, batches_left = ((), 0) if tally is None else tally.rows(now_at)
         lately = [each for each in finishes if each.ended_at > now_at - _HOUR_S]
         return Snapshot(
@@ -188,6 +191,8 @@ class Survey:
             totals=None if known is None else known.totals,
             ended_pool=live.ended_pool(spool, pools, known),
             queues=self._queues(waiting, turns, pools, now_at),
+            schedules=planned if self._is_full else (),
+            schedules_left=planned_left if self._is_full else 0,
             groups=batches,
             groups_left=batches_left,
         )

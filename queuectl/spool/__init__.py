@@ -25,6 +25,7 @@ __all__ = [
     "rejected",
     "roster",
     "schedule_files",
+    "schedule_reading",
     "session",
     "settings_file",
     "stamps",

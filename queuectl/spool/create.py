@@ -12,7 +12,7 @@ from importlib import resources
 from queuectl.model import job, settings
 from queuectl.model.lifecycle import REJECTED, STATES
 from queuectl.spool.folder import SpoolDir, cannot_make
-from queuectl.spool.layout import EXAMPLES
+from queuectl.spool.layout import EXAMPLES, SCHEDULES
 from queuectl.system import disk, files
 
 
@@ -31,6 +31,11 @@ def create(spool: SpoolDir) -> bool:
             disk.make_folder(spool.examples_dir)
             for name in _names(EXAMPLES):
                 _make(spool, os.path.join(spool.examples_dir, name), text_of(EXAMPLES, name))
+        if files.sig_of(spool.schedules_dir) is None:
+            disk.make_folder(spool.schedules_dir)
+        for name in _names(SCHEDULES):
+            if files.sig_of(path := spool.schedule_path(name)) is None:
+                _make(spool, path, text_of(SCHEDULES, name))
         for folder in (*STATES, REJECTED):
             for name in _names(folder):
                 if files.sig_of(path := spool.path(folder, name)) is None:

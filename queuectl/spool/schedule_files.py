@@ -9,6 +9,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
+from queuectl.errors import UnknownScheduleError
 from queuectl.model import tick_name
 from queuectl.model.text import safe
 from queuectl.model.tick_name import Note
@@ -63,6 +64,18 @@ def entries(listed: list[str]) -> dict[str, Entry]:
         )
     made.update({schedule: Entry(schedule, "", False, tuple(left)) for schedule, left in notes.items()})
     return made
+
+
+def entry_of(spool: SpoolDir, schedule: str) -> Entry:
+    """Return the files of a schedule. Raises UnknownScheduleError; the hint names similar ones."""
+    found = entries(names(spool))
+    entry = found.get(schedule)
+    if entry is None or not entry.file:
+        import difflib
+
+        near = difflib.get_close_matches(schedule, [each for each in found if found[each].file], n=3, cutoff=0.6)
+        raise UnknownScheduleError(schedule, hint=f"similar names: {', '.join(near)}" if near else "")
+    return entry
 
 
 def best(notes: tuple[Note, ...]) -> Note | None:
@@ -121,6 +134,13 @@ def delete_reason(spool: SpoolDir, schedule: str) -> None:
     path = reason_path(spool, schedule)
     if (_read_reason(path) or "").startswith(_OURS):
         disk.unlink(path)
+
+
+def why(spool: SpoolDir, schedule: str) -> str:
+    """Return why a schedule makes no jobs, as the text beside it says; "" without one of ours. Raises OSError."""
+    text = _read_reason(reason_path(spool, schedule)) or ""
+    found = [line.removeprefix("Why:").strip() for line in text.splitlines() if line.startswith("Why:")]
+    return found[0] if found and text.startswith(_OURS) else ""
 
 
 def has_reason(spool: SpoolDir, schedule: str) -> bool:

@@ -109,6 +109,11 @@ OPERATIONS: dict[str, tuple[Operation, Wanted]] = {
             Wanted((), "a,next=20270115T090000Z.tick"),
         ),
         (_operation("a tick", _noted(), _at(1)), Wanted((9,), _NEXT_10)),
+        (_operation("a tick that may not overlap", _noted(overlap="skip"), _at(1)), Wanted((9,), _NEXT_10)),
+        (
+            _operation("a tick that would wait", _noted(overlap="wait"), _at(1)),
+            Wanted((9,), _NEXT_10),
+        ),
         (
             _operation("a tick after one", _noted(1), _at(2)),
             Wanted((9, 10), "a,last=20270115T100000Z,next=20270115T110000Z.tick"),

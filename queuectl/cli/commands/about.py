@@ -20,7 +20,8 @@ version_app = group.new_app()
 @schema_app.command()
 def schema(
     what: Annotated[
-        Literal["job"], typer.Argument(metavar="[job]", show_default=False, help="The schema to print.")
+        Literal["job", "schedule"],
+        typer.Argument(metavar="[job|schedule]", show_default=False, help="The schema to print."),
     ] = "job",
 ) -> None:
     """Print the JSON Schema of a job file.
@@ -29,6 +30,11 @@ def schema(
 
     Editors use it: they complete keys and mark mistakes in a file with the key "$schema": "PATH/job.schema.json".
     """
+    if what == "schedule":
+        from queuectl.model import schedule
+
+        sys.stdout.write(schedule.schema_text())
+        return
     from queuectl.model import job
 
     sys.stdout.write(job.schema_text())

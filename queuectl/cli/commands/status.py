@@ -31,6 +31,7 @@ _ARRIVING_SHOWN = 20
 _FOREIGN_SHOWN = 3
 _FILES_SHOWN = 3
 _GROUPS_SHOWN = 5
+_SCHEDULES_SHOWN = 5
 
 
 @app.command()
@@ -62,6 +63,7 @@ def print_text(found: Snapshot, *, everything: bool = False) -> None:
     mistake = _mistake_in_settings(found.path)
     _print_counts(found, mistake, everything=everything)
     _print_queues(found)
+    _print_schedules(found)
     _print_groups(found)
     _print_runs(found, everything=everything)
     _print_soon(found)
@@ -139,6 +141,17 @@ def _print_queues(found: Snapshot) -> None:
         if row.state_until is not None:
             state += f" (until {printing.moment(row.state_until)})"
         line(f"queue     {safe(row.queue)}: {row.waiting} waiting, {row.running}{of} running{state}")
+
+
+def _print_schedules(found: Snapshot) -> None:
+    for row in found.schedules[:_SCHEDULES_SHOWN]:
+        state = f"  {paint(safe(row.state), 'red' if row.why else 'yellow')}" if row.state else ""
+        last = "" if row.last_at is None else f"last {ago(row.last_at, found.taken_at)}"
+        next_ = "" if row.next_at is None else f"next {ago(row.next_at, found.taken_at)}"
+        gone = "" if found.pools or row.next_at is None else ", without workers no job is made"
+        line(f"schedule  {safe(row.schedule)}: {', '.join(filter(None, (last, next_)))}{gone}{state}".rstrip(": "))
+    if (more := len(found.schedules) + found.schedules_left - _SCHEDULES_SHOWN) > 0:
+        line(f"          ... and {count_of(more, 'more schedule')}: queuectl schedule list")
 
 
 def _print_groups(found: Snapshot) -> None:

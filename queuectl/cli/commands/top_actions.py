@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_rows import GROUP, POOL, QUEUE, Row
+from queuectl.cli.commands.top_rows import GROUP, POOL, QUEUE, SCHEDULE, Row
 from queuectl.cli.commands.top_widgets import Output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -17,7 +17,7 @@ from queuectl.spool.folder import SpoolDir
 
 _LOG_BYTES = 64 * 1024
 # Groups whose rows are no jobs.
-_NO_JOBS = (POOL, QUEUE, GROUP, REJECTED)
+_NO_JOBS = (POOL, QUEUE, SCHEDULE, GROUP, REJECTED)
 
 
 class Offer(NamedTuple):
@@ -98,8 +98,9 @@ def output(spool: SpoolDir, row: Row) -> Output:
         return Output("rejected", [row.item.why])
     if isinstance(row.item, ArrivingRow):
         return Output("incomplete", [row.item.why])
-    if row.state in (POOL, QUEUE, GROUP):
-        what = {POOL: "a pool of workers", QUEUE: "a queue", GROUP: "a group"}[row.state]
+    if row.state in (POOL, QUEUE, SCHEDULE, GROUP):
+        names = {POOL: "a pool of workers", QUEUE: "a queue", SCHEDULE: "a schedule", GROUP: "a group"}
+        what = names[row.state]
         return Output(f"{what} has no output here", [])
     try:
         found = logs.glimpse(Spool(spool.root).session, row.name, _LOG_BYTES)

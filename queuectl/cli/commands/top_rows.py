@@ -35,13 +35,14 @@ from queuectl.monitor.rows import (
     RunRow,
     WorkerRow,
 )
+from queuectl.monitor.schedule_rows import ScheduleRow
 from queuectl.monitor.snapshot import Snapshot
 
-POOL, QUEUE, GROUP = "pool", "queue", "group"
+POOL, QUEUE, SCHEDULE, GROUP = "pool", "queue", "schedule", "group"
 # In the order of the page.
-STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, GROUP, POOL, REJECTED)
+STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, SCHEDULE, GROUP, POOL, REJECTED)
 # A terminal that is too low shows these last.
-_LEAST_IMPORTANT = (POOL, QUEUE, GROUP, DONE, REJECTED, DLQ, PENDING, RUNNING)
+_LEAST_IMPORTANT = (POOL, QUEUE, SCHEDULE, GROUP, DONE, REJECTED, DLQ, PENDING, RUNNING)
 SORTS = ("", "name", "time", "reason")
 # Of a table: the columns, and the blanks beside each.
 _COLUMNS, _BLANKS = 3, 2
@@ -53,7 +54,7 @@ _HEADLINE_LINES = 3
 _ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
 
 _JobItem = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish
-Item = _JobItem | QueueRow | GroupProgress | PoolRow | WorkerRow | RefusalRow
+Item = _JobItem | QueueRow | ScheduleRow | GroupProgress | PoolRow | WorkerRow | RefusalRow
 
 
 class Row(NamedTuple):
@@ -95,6 +96,7 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
         DLQ: found.failures,
         DONE: [each for each in reversed(found.finishes) if each.is_good and each.id],
         QUEUE: found.queues,
+        SCHEDULE: found.schedules,
         GROUP: found.groups,
         POOL: _pools(found.pools),
         REJECTED: found.refusals,
@@ -140,6 +142,8 @@ def _name_and_time(item: Item) -> tuple[str, float | None]:
         return item.id, item.due_at
     if isinstance(item, QueueRow):
         return item.queue, None
+    if isinstance(item, ScheduleRow):
+        return item.schedule, item.next_at
     if isinstance(item, GroupProgress):
         return item.group, None
     if isinstance(item, PoolRow):
@@ -186,6 +190,8 @@ def _title(state: str, found: Snapshot) -> str:
         return f"Waiting {found.counts[PENDING]}" + (f" ({apart})" if apart else "")
     if state == QUEUE:
         return f"Queues {len(found.queues)}"
+    if state == SCHEDULE:
+        return f"Schedules {len(found.schedules) + found.schedules_left}"
     if state == GROUP:
         left = f" ({found.groups_left} more)" if found.groups_left else ""
         return f"Groups {len(found.groups)}{left}"
@@ -239,6 +245,8 @@ def _time(item: Item, now_at: float, *, is_paused: bool) -> Text:
         return Text(f"in {age(item.due_at - now_at + 0.999)}")
     if isinstance(item, QueueRow):
         return _queue_time(item, now_at)
+    if isinstance(item, ScheduleRow):
+        return _schedule_time(item, now_at)
     if isinstance(item, GroupProgress):
         return Text(f"{item.done / item.total:.0%}")
     _, since = _name_and_time(item)
@@ -267,6 +275,8 @@ def facts(row: Row, now_at: float) -> Text:
         return Text.assemble((took, "green"), safe(item.command))
     if isinstance(item, QueueRow):
         return _queue_facts(item)
+    if isinstance(item, ScheduleRow):
+        return Text(safe(item.state or item.when), "red" if item.why else "")
     if isinstance(item, GroupProgress):
         return Text(item.text, "red" if item.dead else "")
     if isinstance(item, PoolRow):
@@ -278,6 +288,13 @@ def facts(row: Row, now_at: float) -> Text:
         return Text(safe(item.why), "red")
     last = f": {safe(item.output[-1].strip())}" if item.output and not item.cancelled else ""
     return Text.assemble((safe(item.error) + last, "" if item.cancelled else "red"), f"  {safe(item.command)}")
+
+
+def _schedule_time(item: ScheduleRow, now_at: float) -> Text:
+    """Return when the next job is made, or in a word why none is."""
+    if item.why or item.is_held:
+        return Text("mistake", "red") if item.why else Text("paused", "yellow")
+    return Text("" if item.next_at is None else f"in {age(max(0.0, item.next_at - now_at) + 0.999)}")
 
 
 def _queue_time(item: QueueRow, now_at: float) -> Text:

@@ -37,7 +37,22 @@ def test_a_schedule_is_a_job_and_when_it_is_made() -> None:
         **made.job,
         "id": "nightly-20270115T080000Z",
         "env": {"QUEUECTL_TICK": "2027-01-15T08:00:00Z"},
+        "unique": "schedule nightly",
     }
+
+
+@pytest.mark.parametrize(
+    ("overlap", "keys"),
+    [
+        ("skip", {"unique": "schedule nightly"}),
+        ("wait", {"unique": "schedule nightly", "on_duplicate": "replace"}),
+        ("allow", {}),
+    ],
+)
+def test_jobs_that_may_not_overlap_have_a_unique_key(overlap: str, keys: dict[str, str]) -> None:
+    """The key holds whoever starts a job of the schedule (P15)."""
+    found = check({**NIGHTLY, "overlap": overlap}).document_of(TICK_AT)
+    assert {key: value for key, value in found.items() if key in ("unique", "on_duplicate")} == keys
 
 
 def test_the_zone_of_the_machine_is_the_default() -> None:
@@ -102,6 +117,7 @@ def test_the_job_s_environment_is_kept() -> None:
         ({**NIGHTLY, "run_at": "2026-11-24T03:15:00Z"}, "run_at", "not for a schedule"),
         ({**NIGHTLY, "delay": 5}, "delay", "not for a schedule"),
         ({**NIGHTLY, "expires_at": "2026-11-24T03:15:00Z"}, "expires_at", "use expires_after"),
+        ({**NIGHTLY, "unique": "x"}, "unique", "have a unique key already"),
         ({**NIGHTLY, "after": "job1"}, "after", "not for a schedule"),
         ({**NIGHTLY, "max_retries": -1}, "max_retries", "max_retries"),
         ({**NIGHTLY, "env": 5}, "env", "env"),

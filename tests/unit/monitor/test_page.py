@@ -32,6 +32,7 @@ from queuectl.monitor.rows import (
     RunRow,
     WorkerRow,
 )
+from queuectl.monitor.schedule_rows import ScheduleRow
 from queuectl.monitor.snapshot import Snapshot
 from tests.helpers import NOON_AT
 
@@ -92,6 +93,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         load=Load(BUCKETS, BUCKETS),
         tags=(GroupRow(text, 1, 1, 7, 1),),
         owners=(GroupRow(text, 1, 1, 7, 1),),
+        schedules=(ScheduleRow(text, text, NOON_AT - 60, NOON_AT + 60, False, 1, text),),
         queues=(
             QueueRow("mail", 12, 3, 4, 1, 1, text, NOON_AT + 60, True, (KeyRow(text, 5, 1),)),
             QueueRow(text, 1, 0, 0, 1, 1, None, None, False, (), is_set=False),
