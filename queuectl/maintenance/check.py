@@ -19,7 +19,7 @@ from queuectl.maintenance.debris import FileAge, dead_outputs
 from queuectl.maintenance.findings import INFO, Finding, Findings, Inspection, Repair, merged, reason
 from queuectl.maintenance.leftovers import Leftovers
 from queuectl.model.settings import SETTINGS_NAME, Settings, defaults
-from queuectl.spool import blame, clock_note, pools, settings_file, trust
+from queuectl.spool import blame, clock_note, pools, schedule_files, settings_file, trust
 from queuectl.spool.folder import SpoolDir, is_spool
 from queuectl.spool.layout import FOLDERS
 from queuectl.spool.session import Session
@@ -106,6 +106,10 @@ def run(
     flows = FlowLeftovers(inspection)
     flows.gates()
     flows.victims(reads=not names_only and not spool.lacks_folders)
+    if schedule_files.names(spool):
+        from queuectl.maintenance.schedule_leftovers import ScheduleLeftovers
+
+        ScheduleLeftovers(inspection).examine(pool_lives=pool_lives)
     if spool.has_inbox_traces():
         known = None if any(item.code == "settings" for item in findings.found) else settings
         traces = InboxTraces(inspection, known, knows=looked.knows)

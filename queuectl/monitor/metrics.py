@@ -126,12 +126,13 @@ def _schedules(found: Snapshot) -> Iterator[Metric]:
     for row in rows:
         states["mistaken" if row.why else "paused" if row.is_held else "active"] += 1
     yield _by("queuectl_schedules", "Schedules: they make jobs, are paused, or have a mistake.", "state", states)
-    yield _by(
-        "queuectl_schedule_last_tick_timestamp_seconds",
-        "The last tick of which a schedule has made a job, seconds since 1970 UTC.",
-        "schedule",
-        {row.schedule: row.last_at for row in rows if row.last_at is not None},
-    )
+    if lasts := {row.schedule: row.last_at for row in rows if row.last_at is not None}:
+        yield _by(
+            "queuectl_schedule_last_tick_timestamp_seconds",
+            "The last tick of which a schedule has made a job, seconds since 1970 UTC.",
+            "schedule",
+            lasts,
+        )
     yield _by(
         "queuectl_schedule_skipped_ticks",
         "Ticks of a schedule without a job, because the last job had not ended.",

@@ -12,9 +12,9 @@ from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import family, live, rejected, waiting
 from queuectl.monitor.reason import Reason
 from queuectl.monitor.results import refused, why_dead
-from queuectl.spool import batch, lookup
+from queuectl.spool import batch, lookup, schedule_files
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.layout import MACHINERY, REASON_ENDING, Located
+from queuectl.spool.layout import MACHINERY, REASON_ENDING, SCHEDULES, Located
 from queuectl.spool.listing import may_be_job
 from queuectl.spool.session import Session
 from queuectl.system import files
@@ -48,6 +48,8 @@ def explain(session: Session, typed: str, *, now_at: float) -> Answer:
                 return Answer(typed, PENDING, [alone])
             if (answer := _in_an_inbox(session.spool, typed)) is not None:
                 return answer
+            if (answer := _schedule(session, typed)) is not None:
+                return answer
             raise
         found = named or session.spool.find(job_id) or _drop(session, job_id)
         try:
@@ -56,6 +58,28 @@ def explain(session: Session, typed: str, *, now_at: float) -> Answer:
         except FileNotFoundError:
             continue  # it moved between the look and the read
     raise UnknownJobError(typed)
+
+
+def _schedule(session: Session, name: str) -> Answer | None:
+    """Return why a schedule makes no job now: it has a mistake, is held, or waits for its next tick."""
+    try:
+        entry = schedule_files.entry_of(session.spool, name)
+    except (UnknownJobError, OSError):
+        return None
+    from queuectl.monitor import schedules  # few spools have any
+
+    found = schedules.one(session, entry.schedule)
+    if found.why:
+        reason = Reason("schedule", f"the schedule makes no jobs: {found.why}", found.hint)
+    elif found.is_paused:
+        reason = Reason("schedule_held", "the schedule is held", f"queuectl schedule resume {name}")
+    else:
+        next_ = "never" if found.next_at is None else f"at {times.to_text(found.next_at)}"
+        reason = Reason("schedule", f"the schedule makes its next job {next_}", f"queuectl schedule run {name}")
+    reasons = [reason]
+    if not live.pools(session.spool):
+        reasons.append(Reason("no_workers", "no workers are running, so no jobs are made", "queuectl worker start"))
+    return Answer(name, SCHEDULES, reasons)
 
 
 def _split(spool: SpoolDir, typed: str) -> Answer | None:

@@ -264,3 +264,29 @@ def test_an_older_spool_gets_the_folder(queuectl: Commands, spool: SpoolDir) -> 
     assert not readme.parent.exists()
     queuectl("init", spool.root)
     assert readme.exists()
+
+
+def test_why_knows_schedules(queuectl: Commands, spool: SpoolDir) -> None:
+    """`why NAME` says when a schedule makes its next job, or why it makes none, and what changes that."""
+    queuectl("schedule", "add", "a", "--every", "1h", "--", "true")
+    rows = queuectl("why", "a").out.splitlines()
+    assert rows[0].startswith("schedule\tthe schedule makes its next job at ")
+    assert rows[1].startswith("no_workers\t")
+    queuectl("schedule", "pause", "a")
+    assert queuectl("why", "a").out.splitlines()[0].endswith("\tqueuectl schedule resume a")
+    Path(spool.schedule_path("b.json")).write_text('{"command": "true", "every": 0}')
+    assert "every: takes whole seconds, at least 1" in queuectl("why", "b").out
+
+
+def test_check_finds_mistakes_and_notes_that_nobody_needs(queuectl: Commands, spool: SpoolDir) -> None:
+    """A file that cannot be a schedule needs a person; a note without its schedule is deleted by a repair."""
+    queuectl("schedule", "add", "a", "--every", "1h", "--", "true")
+    look(spool)
+    old = Path(spool.schedule_path("gone,next=20261125T020000Z.tick"))
+    old.write_text("every 60 s, offset 0 s\n")
+    assert "no such schedule any more" in queuectl("check", code=None).out
+    Path(spool.schedule_path("b.json")).write_text('{"command": "true", "every": 0}')
+    done = queuectl("check", "--repair", code=11)
+    assert "every: takes whole seconds" in done.out
+    assert not old.exists()
+    assert len(schedule_files.names(spool)) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from queuectl.monitor import metrics
+from queuectl.monitor.schedule_rows import ScheduleRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool.counts import Totals
 from tests.helpers import NOON_AT
@@ -25,7 +26,7 @@ def test_every_line_is_of_the_exposition_format() -> None:
     text = metrics.text(snapshot_of(totals=Totals(5, 2, 1)))
     assert text.endswith("\n") and "\r" not in text
     families = list(text_string_to_metric_families(text))
-    assert len({family.name for family in families}) == len(families) == 17
+    assert len({family.name for family in families}) == len(families) == 20
     for family in families:
         assert family.documentation and family.samples
         assert family.type == ("counter" if family.name == "queuectl_ended_runs" else "gauge")
@@ -55,7 +56,8 @@ def test_without_counts_no_counter_is_made_up() -> None:
 
 def test_no_text_of_a_job_is_a_label() -> None:
     """Neither names nor commands of jobs are given to a program that keeps them."""
-    assert "secret" not in metrics.text(snapshot_of("secret"))
+    nightly = ScheduleRow("nightly", "secret", NOON_AT, None, False, 0, "secret")
+    assert "secret" not in metrics.text(snapshot_of("secret", schedules=(nightly,)))
 
 
 def test_figures_of_the_queues_that_the_settings_name() -> None:
