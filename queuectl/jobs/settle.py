@@ -13,7 +13,7 @@ from queuectl.jobs import budget, uniques
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import history, lifecycle, names, record, times
 from queuectl.model.extras import PLAIN
-from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
+from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import Located, record_name
@@ -124,6 +124,13 @@ class Settlements:
         if claimed.given.warnings:
             events = [history.event(lifecycle.WARNING, now_at, text=text) for text in claimed.given.warnings]
             events.append(event)
+        if decision.to == PENDING and claimed.record.extras is not PLAIN and claimed.record.extras.unique:
+            other = uniques.replacement(self._session, claimed.record)
+            if other:
+                events.append(uniques.replaced(now_at, other))
+                self._append_outcome(here, claimed, events)
+                reason = lifecycle.joined(reason, f"not tried again, because {other} took its place")
+                return Settled(DONE, here.name, None, None, reason, skipped=True)
         self._append_outcome(here, claimed, events)
         return Settled(decision.to, here.name, due_at, decision.delay_s, reason)
 
@@ -137,8 +144,7 @@ class Settlements:
         edited = files.read(here.path, RECORD_MAX_BYTES)
         if record.is_record(edited.data):
             item = record.decode(edited.data)
-            last = item.standing().last
-            if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
+            if any(each.event in lifecycle.OUTCOMES and each.attempt == claimed.attempt for each in item.history):
                 return  # the earlier try wrote it and failed to sync it
             tail = record.append(len(edited.data), events, empty=not item.history)
             disk.append(here.path, tail, sync=self._sync_all)
@@ -158,4 +164,5 @@ class Settlements:
         if led.to == PENDING:
             name = names.waiting_name(item.id, led.due_at, item.priority, item.owner, place=item.place)
         name = self._spool.move(here, led.to, name)
-        return Settled(led.to, name, led.due_at, led.delay_s, led.reason)  # `_replace` takes five times as long
+        # `_replace` takes five times as long.
+        return Settled(led.to, name, led.due_at, led.delay_s, led.reason, skipped=led.skipped)

@@ -227,6 +227,17 @@ def name_in(session: Session, spec: dict[str, Any], events: list[dict[str, Any]]
     return name_for(item, item.standing(), session.clock.now())
 
 
+def replacement(session: Session, item: Record) -> str:
+    """Return the job that took the place of one that would be tried again, "" if none has.
+
+    The key is not locked: a replacement that comes just now waits for this job, whose next claim finds the note.
+    """
+    if item.extras.unique_until == UNTIL_STARTED:
+        return ""
+    note = key_notes.read(session.spool, item.extras.unique)
+    return note.id if note is not None and note.id != item.id and _holds(session, note) else ""
+
+
 def settled(session: Session, item: Record, to: str, name: str) -> None:
     """Put the note of a job right that has moved on: its new name, or nothing. A lock that is busy is left alone."""
     spool, terms = session.spool, terms_of(item)

@@ -76,6 +76,8 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     reason: str
     cancelled: bool = False
     """The job was cancelled, which is not a failure."""
+    skipped: bool = False
+    """The job is not tried again, because another one with its unique key took its place."""
 
 
 # ------------------------------------------------------------------------------------- not now: suggest it again

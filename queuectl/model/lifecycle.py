@@ -205,7 +205,12 @@ def _backoff_s(number: int, policy: Policy, rng: random.Random) -> float:
 
 def noted(reason: str, decision: Decision) -> str:
     """Return the reason for the record: the outcome's reason, then the decision's."""
-    return f"{reason}{_JOINT}{decision.reason}" if reason and decision.reason else reason or decision.reason
+    return joined(reason, decision.reason)
+
+
+def joined(reason: str, more: str) -> str:
+    """Return two reasons as one."""
+    return f"{reason}{_JOINT}{more}" if reason and more else reason or more
 
 
 def cancel_note(by: str, reason: str = "") -> str:

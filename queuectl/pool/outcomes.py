@@ -120,9 +120,9 @@ class Outcomes:
             self.finished += 1
             if self._core.breaker.errors:
                 self._core.breaker.reset()
-            if report.outcome.kind != CANCELLED:
+            if report.outcome.kind != CANCELLED and not report.settled.skipped:
                 self._counters.count(report.settled.to)
-        if report.outcome.kind != CANCELLED:
+        if report.outcome.kind != CANCELLED and not report.settled.skipped:
             self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
             dispatcher.add([report.settled.name])
@@ -136,7 +136,7 @@ class Outcomes:
         with self._core.breaker.guard():
             for rescued in self._rescuer.rescue_all(mine):
                 self._core.notify(rescued)
-                if not rescued.settled.cancelled:
+                if not (rescued.settled.cancelled or rescued.settled.skipped):
                     if rescued.settled.to in (DLQ, DONE):
                         self._counters.count(rescued.settled.to)
                     self._fire(rescued.settled.to, rescued.settled.name)

@@ -90,6 +90,13 @@ def _started(hands: Hands) -> Any:
     return hands.start(_name(hands, "old"))
 
 
+def _started_and_replaced(hands: Hands) -> Any:
+    _old()(hands)
+    claimed = _started(hands)
+    _add("job", on_duplicate="replace")(hands, None)
+    return claimed
+
+
 def _dead(hands: Hands) -> None:
     _old(max_retries=0)(hands)
     hands.run(_name(hands, "old"), FAILED)
@@ -145,9 +152,9 @@ RIVALS = [
         "replace while one runs",
         _old(),
         _add("job", **_REPLACE),
-        {"job": {RAN, "enqueued blocked started succeeded @done"}, "old": {_CUT_RUN}},
+        {"job": {RAN}, "old": {_CUT_RUN}},
         begin=_old_runs,
-        cut={"job": {"", RAN}, "old": {_TWICE, _CUT_RUN}},
+        cut={"job": {"", RAN, "enqueued unblocked started succeeded @done"}, "old": {_TWICE, _CUT_RUN}},
     ),
     _case("a drop is skipped", _dropped("skip"), _claim("job"), {"job": {SKIPPED}, "old": {RAN}}),
     _case("a drop is skipped before its turn", _dropped("skip"), _judge, {"job": {SKIPPED}, "old": {RAN}}),
@@ -224,6 +231,14 @@ ALONE = [
         {"old": {RAN}},
         begin=_started,
         cut={"old": {RAN, _TWICE}},
+    ),
+    _case(
+        "settle a failure whose replacement waits",
+        _nothing,
+        lambda hands, claimed: hands.settlements.settle(claimed, FAILED),
+        {"old": {"enqueued started failed skipped @done"}, "job": {RAN}},
+        begin=_started_and_replaced,
+        cut={"old": {"enqueued started failed skipped @done", _CUT_RUN}, "job": {RAN}},
     ),
     _case(
         "settle a failure",

@@ -140,6 +140,23 @@ def test_a_replacement_waits_for_the_end_of_the_job_that_runs(desk: Desk) -> Non
     assert isinstance(desk.claim("c,after=a.json"), Claimed)
 
 
+@pytest.mark.parametrize("kind", ["failed", "timed_out", "snoozed", "released", "abandoned"])
+def test_a_job_is_not_tried_again_while_its_replacement_waits(desk: Desk, other_desk: Desk, kind: str) -> None:
+    """The replacement need not wait for the backoff of the old one."""
+    add(desk, "a")
+    claimed = desk.start(only(desk.spool, PENDING))
+    add(desk, "b", on_duplicate="replace")
+    if kind == "abandoned":
+        desk.lease.abandon()
+        settled = other_desk.orphans.rescue("a.json")
+    else:
+        settled = desk.settlements.settle(claimed, Outcome(kind, None, "no reason", 0.01))
+    assert settled is not None and settled.skipped and settled.to == DONE
+    assert desk.events(DONE, "a.json") == ["enqueued", "started", kind, "skipped"]
+    assert last(desk, DONE, "a.json") == ("skipped", "", "b")
+    assert isinstance(other_desk.claim("b,after=a.json"), Claimed)
+
+
 def test_a_replacement_of_one_whose_forerunner_is_gone_waits_for_nobody(desk: Desk) -> None:
     """A parent that is nowhere would hold it up for `after_grace`."""
     add(desk, "a")
