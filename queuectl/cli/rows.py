@@ -34,7 +34,7 @@ def row(job: Job, now_at: float) -> tuple[str, ...]:
         _when_text(job, now_at),
         ",".join(job.tags),
         command,
-        "" if job.state == DONE else job.error,
+        job.skipped if job.state == DONE else job.error,
     )
 
 
@@ -108,6 +108,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "due_at": text(job.due_at),
         "held": is_held(job),
         "waits_for": job.waits_for,
+        "skipped": job.skipped,
         "worker": job.worker,
         "error": job.error,
         "path": job.path,
@@ -117,6 +118,8 @@ def as_json(job: Job) -> dict[str, Any]:
 def ending_text(ending: Ending) -> str:
     """Return how a job ended, as a sentence."""
     runs = printing.count_of(ending.runs, "attempt")
+    if ending.succeeded and ending.why:
+        return f"{printing.safe(ending.id)} was {printing.safe(ending.why)}"
     if ending.succeeded:
         return f"{printing.safe(ending.id)} succeeded after {runs}"
     if ending.cancelled:

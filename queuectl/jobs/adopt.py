@@ -106,7 +106,9 @@ class Adopter:
                 return Busy()
             if judged.is_skipped:
                 with ending.on_record():
-                    self._replace(taken.here, spec["id"], record.frame(judged.spec, judged.events))
+                    # Not fsynced by default: of a job that does not run, a power cut may take the record.
+                    data = record.frame(judged.spec, judged.events)
+                    self._spool.replace_file(taken.here.path, data, hint=spec["id"], sync=session.syncs_all)
                     return Skipped(self._spool.move(taken.here, DONE, record_name(spec["id"])))
             adopted = self._adopt(taken, judged.spec, judged.events, start)
             if isinstance(adopted, Claimed):

@@ -211,6 +211,15 @@ def describe(item: Event) -> str:
     return item.reason or (f"exit {item.exit_code}" if item.exit_code is not None else item.event)
 
 
+def skipped_text(item: Event) -> str:
+    """Return why a job is in done/ without having run to a success, "" if that is not its last event."""
+    if item.event != lifecycle.SKIPPED:
+        return ""
+    if item.duplicate_of:
+        return f"skipped: same as {item.duplicate_of}"
+    return f"skipped: replaced by {item.replaced_by}" if item.replaced_by else f"skipped: {item.reason}"
+
+
 def cancelled_text(reason: str) -> str:
     """Return `cancelled`, with the reason if the record has more than the name of the command `cancel`."""
     why = lifecycle.why_cancelled(reason)

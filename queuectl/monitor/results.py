@@ -18,7 +18,9 @@ from queuectl.system import files
 
 
 class Ending(NamedTuple):
-    """The end of a job: its state, the last run's exit code (None if there is none), and why it is in dlq/, or ""."""
+    """The end of a job: its state, the last run's exit code (None if there is none), and why it is in dlq/, or ""; of a
+    job that was skipped, why.
+    """
 
     id: str
     state: str
@@ -51,7 +53,8 @@ def ending_of(session: Session, job_id: str) -> Ending | None:
     last = next((event for event in reversed(item.history) if event.event in ENDINGS), None)
     code = last.exit_code if last is not None else None
     if state == DONE:
-        return Ending(item.id, state, code, standing.starts, "")
+        why = "" if standing.last is None else history.skipped_text(standing.last)
+        return Ending(item.id, state, code, standing.starts, why)
     return Ending(item.id, state, code, standing.starts, why_dead(item), standing.is_cancelled)
 
 

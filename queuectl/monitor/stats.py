@@ -21,6 +21,7 @@ from queuectl.model.lifecycle import (
     PENDING,
     RELEASED,
     REQUEUED,
+    SKIPPED,
     SNOOZED,
     STARTED,
 )
@@ -87,11 +88,13 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
         if ended_at is None or not since_at <= ended_at <= now_at:
             continue
         first_at = min(first_at, ended_at)
+        runs += _runs(item, since_at)
+        if last is not None and last.event == SKIPPED:
+            continue  # neither done nor dead: another job does its work
         kind = CANCELLED if state == DLQ and last is not None and last.event == CANCELLED else state
         ended[kind] += 1
         if kind != CANCELLED:
             ends_at.append(ended_at)
-        runs += _runs(item, since_at)
     span_s = now_at - (first_at if recent.was_cut else since_at)
     covered_s = max(ends_at) - min(ends_at) if ends_at else 0.0
     failures = Counter(run.failure for run in runs if run.failure)

@@ -8,7 +8,7 @@ from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.model import document, expiry, history, names, times
 from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
-from queuectl.monitor import family, gated, live, on_nodes, order
+from queuectl.monitor import duplicates, family, gated, live, on_nodes, order
 from queuectl.monitor.reason import Reason
 from queuectl.spool import full_names, lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
@@ -23,6 +23,8 @@ _COMMAND_CHARS = 60
 
 def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     """Return why a waiting job does not start."""
+    if (skipped := duplicates.reason(session, found, now_at)) is not None:
+        return [skipped]
     expires = _expires(session, found, now_at)
     if expires is not None and expires.kind == EXPIRED:
         return [expires]

@@ -8,7 +8,7 @@ from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobErro
 from queuectl.inbox.state import read_all
 from queuectl.model import history, names, record, times
 from queuectl.model.inbox import FILES
-from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING, SKIPPED
 from queuectl.monitor import family, live, rejected, waiting
 from queuectl.monitor.reason import Reason
 from queuectl.monitor.results import refused, why_dead
@@ -160,6 +160,9 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     if found.state == DONE:
         ended_at = times.instant(last.at) if (last := item.standing().last) is not None else None
         ago = f" {waiting.ago(ended_at, now_at)}" if ended_at is not None else ""
+        if last is not None and (skipped := history.skipped_text(last)):
+            other = last.duplicate_of or last.replaced_by
+            return [Reason(SKIPPED, f"it was {skipped}{ago}", f"queuectl show {other}" if other else again)]
         return [Reason(DONE, f"it succeeded{ago}", again)]
     if item.standing().is_cancelled:
         return [Reason(CANCELLED, f"it was {why_dead(item)}", again)]

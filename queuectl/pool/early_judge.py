@@ -3,7 +3,8 @@
 The name of a drop says nothing about its job. While more names are ready than workers are free, the order matters, so
 each drop is read: it gets its full name, is rejected, or is found to be arriving. A single drop on an idle pool is not
 read twice, because a worker claims it. While workers are busy, judging takes at most 5 % of the time. Unused time is
-saved, up to a tenth of a second, so that a few drops, and the first of many, are judged at once.
+saved, up to a tenth of a second, so that a few drops, and the first of many, are judged at once. The time for drops
+that are skipped, because another job has their unique key, does not count: it saves their claims.
 
 No run depends on this: a drop that is not judged in time is claimed as it is.
 """
@@ -60,6 +61,8 @@ class EarlyJudge:
         self._saved_s = SAVED_AT_MOST_S
         self._saved_at_s = clock.monotonic()
         self._is_saving = False
+        self._refund_s = 0.0
+        """How much of the time went into drops that were skipped: each of them saves a claim, or a run."""
         self._again: list[tuple[float, str]] = []
 
     @property
@@ -99,11 +102,13 @@ class EarlyJudge:
                     self._judge(name)
         finally:
             self._saved_at_s = self._clock.monotonic()
-            self._saved_s -= self._saved_at_s - now_s
+            self._saved_s -= self._saved_at_s - now_s - self._refund_s
+            self._refund_s = 0.0
             self._is_saving = self._saved_s <= 0
 
     def _judge(self, name: str) -> None:
         verdict: Verdict | Stuck | None
+        begun_s = self._clock.monotonic()
         try:
             verdict = self._triage.judge(name)
         except OSError as error:
@@ -124,5 +129,7 @@ class EarlyJudge:
             case Arriving() | Unreadable() | Stuck() | Foreign() | Gone() | Dead() | Skipped() | Later() | Rejected():
                 self._queue.pull(name)
                 self._passed(name, verdict)
+                if isinstance(verdict, Skipped):
+                    self._refund_s += self._clock.monotonic() - begun_s
             case _:
                 assert_never(verdict)

@@ -17,6 +17,7 @@ import msgspec
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, InvalidJobError, QueuectlError, UnknownJobError
 from queuectl.model import document, names, record, times
 from queuectl.model.extras import DEFAULT_QUEUE
+from queuectl.model.history import skipped_text
 from queuectl.model.job import JOB_MAX_BYTES, is_deep
 from queuectl.model.lifecycle import (
     DLQ,
@@ -80,6 +81,8 @@ class Job(msgspec.Struct, frozen=True):
     """True for a job in dlq/ that somebody cancelled: it did not fail."""
     waits_for: str = ""
     """The id of the job that a waiting job waits for, by its name (key `after`); "" for none."""
+    skipped: str = ""
+    """Why a job in done/ was skipped, such as `skipped: same as job1`; "" if it was not."""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -275,6 +278,7 @@ def counts(session: Session) -> Counts:
 
 def _job(item: record.Record, state: str, path: str, written: dict[str, Any], history: list[dict[str, Any]]) -> Job:
     standing = item.standing()
+    last = standing.last
     enqueued = next((event for event in item.history if event.event == ENQUEUED), None)
     running = standing.last is not None and standing.last.event == STARTED
     succeeded = standing.last is not None and standing.last.event == SUCCEEDED
@@ -300,6 +304,7 @@ def _job(item: record.Record, state: str, path: str, written: dict[str, Any], hi
         meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
         cancelled=state == DLQ and standing.is_cancelled,
         waits_for=_parent(path) if state == PENDING else "",
+        skipped=skipped_text(last) if state == DONE and last is not None else "",
     )
 
 

@@ -240,6 +240,8 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"{_folded(event)}: the summary of a long history"
     if kind == WARNING:
         return f"warning: {event.get('text', '')}"
+    if kind == SKIPPED and (other := event.get("duplicate_of") or event.get("replaced_by")):
+        return f"{'is skipped: same as' if event.get('duplicate_of') else 'is replaced by'} {other}"
     if kind in _OF_PARENTS:
         why = f": {event['reason']}" if event.get("reason") else ""
         return f"{_OF_PARENTS[kind].format(parent=event.get('after', '?'))}{why}{_to(event)}"
