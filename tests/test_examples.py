@@ -45,13 +45,16 @@ def test_every_example_is_known_to_a_test() -> None:
         "container/Dockerfile",
         "container/compose.yaml",
         "scan_folder.py",
+        "watch_folder.py",
     }
     linked = re.findall(r"\]\(([^)#]+)", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
     assert [target for target in linked if not (EXAMPLES / target).exists()] == []
     assert {name for name in found if "/" not in name} - {"README.md"} <= set(linked)
 
 
-@pytest.mark.parametrize("name", ["check_queue.py", "cluster.py", "compress_stdlib.py", "scan_folder.py"])
+@pytest.mark.parametrize(
+    "name", ["check_queue.py", "cluster.py", "compress_stdlib.py", "scan_folder.py", "watch_folder.py"]
+)
 def test_each_program_explains_itself(name: str) -> None:
     """`--help` works, and the first line of the text says what the example is for."""
     done = subprocess.run([sys.executable, EXAMPLES / name, "--help"], capture_output=True, text=True, timeout=60)
@@ -95,6 +98,16 @@ def test_a_queue_is_checked_by_its_status_json(spool: SpoolDir, tmp_path: Path) 
         line,
     )
     assert "no workers" not in check_queue(old, "--may-rest")[1]
+
+
+def test_many_changes_of_a_folder_lead_to_one_rebuild(spool: SpoolDir, tmp_path: Path) -> None:
+    """Each look that finds a change replaces the job that waits (P15)."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    words = [sys.executable, str(EXAMPLES / "watch_folder.py"), spool.root, str(folder), "--once", "--", "make", "site"]
+    ids = [subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout for _ in range(3)]
+    [name] = spool.waiting_names()
+    assert name.startswith(f"{ids[-1].strip()},due=") and len(spool.job_names("done")) == 2
 
 
 def test_the_figures_and_keys_to_alert_on_exist(spool: SpoolDir) -> None:

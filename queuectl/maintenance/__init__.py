@@ -12,6 +12,7 @@ __all__ = [
     "faults",
     "findings",
     "inbox_leftovers",
+    "key_note_sweep",
     "leftovers",
     "ownership",
     "probes",

@@ -106,6 +106,7 @@ def run(
     flows = FlowLeftovers(inspection)
     flows.gates()
     flows.victims(reads=not names_only and not spool.lacks_folders)
+    flows.key_notes()
     if schedule_files.names(spool):
         from queuectl.maintenance.schedule_leftovers import ScheduleLeftovers
 

@@ -1,4 +1,4 @@
-"""Report what is left in gates/ and victims/: notes about jobs that are not dead, and files of other programs.
+"""Report what is left in gates/, victims/ and unique/: void notes, and files of other programs.
 
 A note is void only by the record of its job, read under the stripe: whoever writes one holds the stripe until the job's
 end is on record. Files that queuectl does not know are left alone (P11).
@@ -10,8 +10,10 @@ import os
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs.revive import is_victim
+from queuectl.maintenance import key_note_sweep
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model import names
+from queuectl.model.uniqueness import Note
 from queuectl.spool import victims
 from queuectl.spool.layout import KEYS_ENDING, STARTS_ENDING
 from queuectl.spool.stripes import Stripes
@@ -66,6 +68,30 @@ class FlowLeftovers:
                     self._note(stripes, parent, child, reads=reads)
         finally:
             stripes.close()
+
+    def key_notes(self) -> None:
+        """Report key notes whose jobs have ended or are gone, and files in unique/ that are none."""
+        folder = self._spool.unique_dir
+        if not os.path.isdir(folder):
+            return
+        noted = []
+        for name in sorted(self._spool.names(folder)):
+            path = os.path.join(folder, name)
+            if not key_note_sweep.is_note_name(name) or not files.is_regular(path):
+                self._foreign(path)
+            elif "." not in name:
+                noted.append(name)
+        for name, note in key_note_sweep.void(self._spool, noted, self._session.clock.now()):
+            text = f"is about {note.id}, which has ended or is gone"
+            shown = self._shown(os.path.join(folder, name))
+            self._findings.info("key_note", shown, text, Repair("deleted", self._forget_note(name, note)))
+
+    def _forget_note(self, name: str, note: Note) -> Act:
+        def act() -> None:
+            if not key_note_sweep.forget_void(self._spool, name, note):
+                raise GoneError
+
+        return act
 
     def _note(self, stripes: Stripes, parent: str, child: str, *, reads: bool) -> None:
         path = self._spool.victim_path(parent, child)

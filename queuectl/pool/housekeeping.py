@@ -6,6 +6,7 @@ space.
 
 from __future__ import annotations
 
+from queuectl.maintenance.key_note_sweep import KeyNoteSweep
 from queuectl.maintenance.recovery import Recovery
 from queuectl.maintenance.retention import Retention
 from queuectl.maintenance.sweeper import Sweeper
@@ -36,6 +37,7 @@ class Housekeeping:
         self._notify = notify
         self._retention = Retention(session, stripes, notify=notify)
         self._sweeper = Sweeper(session, stripes)
+        self._key_notes = KeyNoteSweep(session)
         self._recovery: Recovery | None = None
         self._next_sweep_s = 0.0
         self._next_repair_s = 0.0
@@ -67,6 +69,7 @@ class Housekeeping:
                 self._sweeper.sweep()
         with self._breaker.guard():
             self._retention.step()
+            self._key_notes.step()
             self._repair()
 
     def _repair(self) -> None:

@@ -40,7 +40,14 @@ def locked(spool: SpoolDir, key: str, *, patience_s: float) -> Iterator[bool]:
     Raises:
         OSError: the lock file cannot be opened.
     """
-    lock = NamedLock(spool.unique_lock_path(uniqueness.lock_number(uniqueness.note_name(key))))
+    with locked_by_name(spool, uniqueness.note_name(key), patience_s=patience_s) as is_locked:
+        yield is_locked
+
+
+@contextlib.contextmanager
+def locked_by_name(spool: SpoolDir, name: str, *, patience_s: float) -> Iterator[bool]:
+    """Hold the lock of the note with a name; see `locked`."""
+    lock = NamedLock(spool.unique_lock_path(uniqueness.lock_number(name)))
     try:
         yield _acquire(spool, lock, patience_s)
     finally:
@@ -86,8 +93,13 @@ def write(spool: SpoolDir, key: str, note: Note, *, sync: bool) -> None:
         OSError: the disk refuses.
     """
     path = spool.unique_path(uniqueness.note_name(key))
+    data = _encode(note) + b"\n"
     try:
-        spool.replace_file(path, _encode(note) + b"\n", hint="unique", sync=sync, mode=disk.FILE_MODE)
+        try:
+            spool.replace_file(path, data, hint="unique", sync=sync, mode=disk.FILE_MODE)
+        except FileNotFoundError:  # somebody deleted the folder
+            disk.make_folder(spool.unique_dir)
+            spool.replace_file(path, data, hint="unique", sync=sync, mode=disk.FILE_MODE)
     except (IsADirectoryError, PermissionError):
         if not os.path.isdir(path):
             raise
@@ -114,13 +126,18 @@ def noted(spool: SpoolDir) -> list[str]:
 
 def find(spool: SpoolDir, note: Note) -> Located | None:
     """Find the job of a note, under its known names, else by one listing of pending/; None if it is nowhere."""
+    found = find_known(spool, note) or spool.find_named(note.id)
+    # Meanwhile it may have moved from pending/ to a state that was looked at before.
+    return found or spool.find_plain(note.id, (RUNNING, DONE, DLQ))
+
+
+def find_known(spool: SpoolDir, note: Note) -> Located | None:
+    """Find the job of a note under its known names only, by a few stats."""
     known = [note.name, names.held_name(note.name)] if note.name else []
     for name in known:
         if os.path.lexists(path := spool.path(PENDING, name)):
             return Located(PENDING, name, path)
-    found = spool.find_plain(note.id, (RUNNING, PENDING, DONE, DLQ)) or spool.find_named(note.id)
-    # Meanwhile it may have moved from pending/ to a state that was looked at before.
-    return found or spool.find_plain(note.id, (RUNNING, DONE, DLQ))
+    return spool.find_plain(note.id, (RUNNING, PENDING, DONE, DLQ))
 
 
 def place_of(spool: SpoolDir, note: Note | None) -> Place:

@@ -7,9 +7,13 @@ import json
 import pytest
 
 from queuectl.api import Spool
+from queuectl.model.lifecycle import Outcome
+from queuectl.model.uniqueness import Note
+from queuectl.monitor import stats
+from queuectl.spool import key_notes
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
-from tests.helpers import names_in
+from tests.helpers import Desk, names_in
 
 
 def test_a_duplicate_prints_the_id_of_the_job_that_is_there(queuectl: Commands, spool: SpoolDir) -> None:
@@ -85,3 +89,51 @@ def test_replace_without_a_key_is_refused(queuectl: Commands) -> None:
     """The job has no unique key."""
     result = queuectl("enqueue", "--replace", "--", "true", code=5)
     assert "on_duplicate: is only for a job with unique" in result.err
+
+
+@pytest.fixture
+def skipped(queuectl: Commands, desk: Desk) -> Commands:
+    """Job b was skipped because of a, and a was replaced by c, which waits."""
+    queuectl("enqueue", "--id", "a", "--unique", "k", "--", "true")
+    desk.triage.judge(desk.drop("b.json", {"command": "true", "unique": "k"}))
+    queuectl("enqueue", "--id", "c", "--unique", "k", "--replace", "--", "true")
+    return queuectl
+
+
+def test_list_says_why_a_job_was_skipped(skipped: Commands) -> None:
+    """In the place of the error; a program gets it under `skipped`."""
+    rows = {row.split("\t")[0]: row.split("\t")[-1] for row in skipped("list").out.splitlines()}
+    assert rows == {"a": "skipped: replaced by c", "b": "skipped: same as a", "c": ""}
+    jobs = json.loads(skipped("list", "--state", "done", "--json").out)["jobs"]
+    assert {job["id"]: job["skipped"] for job in jobs} == {"a": "skipped: replaced by c", "b": "skipped: same as a"}
+
+
+def test_show_and_why_name_the_other_job(skipped: Commands) -> None:
+    """And wait says that nothing ran."""
+    assert "is skipped: same as a" in skipped("show", "b").out and "is replaced by c" in skipped("show", "a").out
+    why = skipped("why", "b").out
+    assert "it was skipped: same as a" in why and "queuectl show a" in why and "succeeded" not in why
+    assert skipped("wait", "b").out == "b\tdone\t\tskipped: same as a\n"
+
+
+def test_why_says_that_a_drop_would_be_skipped(skipped: Commands, desk: Desk) -> None:
+    """Before a worker has looked at it; and of a job that was replaced and is still there."""
+    desk.drop("d.json", {"command": "true", "unique": "k"})
+    assert "it would be skipped: c has the same unique key and waits" in skipped("why", "d").out
+    desk.enqueue(id="e")
+    key_notes.write(desk.spool, "k", Note("e", "e.json"), sync=False)
+    assert "it is skipped when its turn comes: e took its place" in skipped("why", "c").out
+
+
+def test_stats_leave_skipped_jobs_out(skipped: Commands, desk: Desk) -> None:
+    """Neither done nor dead."""
+    desk.run(only_of(desk, "c"), Outcome("succeeded", 0, "", 0.01))
+    now_at = desk.clock.now()
+    found = stats.collect(desk.spool, since_at=now_at - 3600, now_at=now_at + 1, at_most=100)
+    assert (found.done, found.dead, found.runs) == (1, 0, 1)
+
+
+def only_of(desk: Desk, job_id: str) -> str:
+    """The name in pending/ of a job."""
+    [name] = [name for name in desk.spool.waiting_names() if name.startswith(job_id)]
+    return name

@@ -1,4 +1,4 @@
-"""flow_leftovers: what check says of gates/ and victims/."""
+"""flow_leftovers: what check says of gates/, victims/ and unique/."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from queuectl.maintenance import check
 from queuectl.maintenance.findings import CLEAN, INFO, verdict
 from queuectl.model.lifecycle import PENDING, Outcome
-from queuectl.spool import victims
+from queuectl.spool import key_notes, victims
 from queuectl.spool.layout import Located, record_name
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
@@ -102,3 +102,24 @@ def test_logs_of_starts_are_known(desk: Desk) -> None:
     foreign = os.path.join(desk.spool.key_starts_dir("api"), "notes.txt")
     Path(foreign).touch()
     assert look(desk) == [("foreign", os.path.relpath(foreign, desk.spool.root), False)]
+
+
+def test_void_key_notes_are_deleted_and_others_kept(desk: Desk) -> None:
+    """P15: of a job that is gone or has ended, but not one that waits, runs, or holds its key for a time."""
+    for job_id in ("waits", "runs", "gone", "ended", "kept"):
+        terms = {"unique_for": "1h"} if job_id == "kept" else {}
+        desk.enqueue(id=job_id, unique=f"k-{job_id}", **terms)
+    desk.start("runs.json")
+    desk.run("kept.json", Outcome("succeeded", 0, "", 0.01))
+    os.unlink(desk.spool.path(PENDING, "gone.json"))
+    note = key_notes.read(desk.spool, "k-ended")
+    desk.run("ended.json", Outcome("succeeded", 0, "", 0.01))
+    assert note is not None
+    key_notes.write(desk.spool, "k-ended", note, sync=False)  # as if its worker had died before it deleted the note
+    Path(desk.spool.unique_path("notes.txt")).write_bytes(b"x")
+    disk.make_folder(desk.spool.unique_path("folder"))
+    foreign = [("foreign", f".queuectl/unique/{name}", False) for name in ("folder", "notes.txt")]
+    void = [("key_note", f".queuectl/unique/k-{name}", True) for name in ("ended", "gone")]
+    assert sorted(look(desk, repair=True)) == sorted([*foreign, *void])
+    assert sorted(key_notes.noted(desk.spool)) == ["folder", "k-kept", "k-runs", "k-waits"]
+    assert sorted(look(desk)) == foreign

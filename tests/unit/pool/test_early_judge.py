@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from queuectl.jobs.triage import Triage
-from queuectl.jobs.verdict import Busy, Declined, Many, Open, Rejected
+from queuectl.jobs.verdict import Busy, Declined, Many, Open, Rejected, Skipped
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.early_judge import AGAIN_S, AT_ONCE, SAVED_AT_MOST_S, SHARE, SLICE_S, EarlyJudge
 from tests.helpers import FakeClock
@@ -143,3 +143,16 @@ def test_trouble_of_the_machine_is_not_the_file_s(clock: FakeClock, monkeypatch:
     told.verdict = lambda name: Rejected(name, "")
     told.judge_early.step(0)
     assert told.passed == ["a00000.json"]
+
+
+def test_time_for_drops_that_are_skipped_does_not_count(clock: FakeClock) -> None:
+    """A thousand duplicates are skipped at once, in slices, because each saves a claim; what else there is counts."""
+    told = _Told(clock, count=1000, each_s=0.001)
+    told.verdict = Skipped
+    began_s = clock.monotonic()
+    while (next_s := told.judge_early.next_s(0)) is not None and next_s <= clock.monotonic():
+        before_s = clock.monotonic()
+        told.judge_early.step(0)
+        assert clock.monotonic() - before_s <= SLICE_S + told.each_s
+    assert len(told.judged) == 1000
+    assert clock.monotonic() - began_s == pytest.approx(1.0)
