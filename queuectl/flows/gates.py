@@ -314,6 +314,7 @@ class Gates:
         """
         found = [entry for name in self._spool.job_names(RUNNING) if (entry := self._running(queue, name)) is not None]
         data = boards.text_of(found, boards.outcomes(self._spool, queue))
+        board.close()  # Windows puts no other file in the place of one that is open
         self._spool.replace_file(board.path, data, hint="gate", sync=False, mode=disk.FILE_MODE)
         if not board.look():
             raise OSError(errno.EIO, "the board of a queue is lost as soon as it is made", board.path)

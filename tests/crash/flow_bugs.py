@@ -263,8 +263,8 @@ BUGS = (
         "the plan of a flow is deleted after the file is done",
         "jobs/splitter",
         "        self._flows.delete_plan(taken, note)\n"
-        "        disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)\n",
-        "        disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)\n"
+        "        disk.replace(batch.path_of(self._spool, taken), self._path(taken) + batch.DONE_ENDING)\n",
+        "        disk.replace(batch.path_of(self._spool, taken), self._path(taken) + batch.DONE_ENDING)\n"
         "        self._flows.delete_plan(taken, note)\n",
         (FLOWS,),
     ),

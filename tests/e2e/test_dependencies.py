@@ -192,9 +192,9 @@ def test_a_large_group_whose_members_are_deleted_dead_and_dragged(spool: SpoolDi
     Some members fail, some are deleted while they wait, some are dragged to done/ and dlq/. A full run has 20,000
     (QUEUECTL_GROUP=20000).
     """
-    count = int(os.environ.get("QUEUECTL_GROUP", "60" if os.name == "nt" else "300"))
+    count = int(os.environ.get("QUEUECTL_GROUP", "30" if os.name == "nt" else "300"))
     rows: list[dict[str, Any]] = [
-        {"command": FAIL if number % 50 == 7 else SUCCEED, "max_retries": 0} for number in range(count)
+        {"command": FAIL if number % 25 == 7 else SUCCEED, "max_retries": 0} for number in range(count)
     ]
     rows.append({"command": [*PYTHON, LIST], "cwd": spool.root, "after": {"id": "*", "when": "ended"}})
     made = Spool(spool.root)

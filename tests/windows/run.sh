@@ -34,10 +34,8 @@ if [ "${1:-}" = --ci ]; then
     unit="system spool jobs inbox worker pool flows maintenance cli"
     stops="test_stop_lets_a_running_job_end_and_records_it test_a_second_stop_can_be_harder
         test_a_detached_pool_has_the_grace_that_it_was_started_with test_ways_to_stop_exclude_each_other"
-    # Queues, parents and desks: tests/windows has what is marked slow elsewhere.
-    flows="test_dependencies.py test_queues.py::test_limits_hold_over_two_pools
-        test_queues.py::test_running_pool_uses_a_changed_limit_and_pauses_a_queue
-        test_desk.py::test_a_result_is_there_when_the_job_is_done test_desk.py::test_a_job_gets_its_standard_input
+    # Parents and desks; tests/windows has the rest of flows, which is marked slow elsewhere.
+    flows="test_dependencies.py test_desk.py::test_a_job_gets_its_standard_input
         test_desk.py::test_progress_is_seen_while_a_job_runs test_desk.py::test_a_job_gets_the_results_of_its_parents"
     left_out="unit/maintenance/test_check.py::test_torn_records_are_cut_back_and_kept
         e2e/test_recovery.py::test_a_killed_worker_s_job_runs_again_after_its_command_has_ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import sys
@@ -35,33 +36,35 @@ def key_of(job_id: str) -> str:
 class GateStorm:
     """Two pools of two workers on one queue, and what is done to them."""
 
-    def __init__(self, spool: SpoolDir, witness: Witness) -> None:
+    def __init__(self, spool: SpoolDir, witness: Witness, pools: contextlib.ExitStack) -> None:
         self.spool, self.witness = spool, witness
         self.rng = random.Random()
         self.killed: dict[int, int] = {}
         self.done: Counter[str] = Counter()
-        self.pools = [Pool(spool, count=2).ready() for _ in range(2)]
+        self.pools = [pools.enter_context(Pool(spool, count=2).ready()) for _ in range(2)]
 
     def rage(self, acts: int) -> None:
         """Kill workers, whose commands end with them, kill commands, and delete and cut the board."""
-        for number in range(acts):
-            if not (self.spool.waiting_names() or self.spool.job_names(RUNNING)):
-                return
-            act = (self.kill_worker, self.kill_command, self.delete_board, self.kill_worker, self.cut_board)[number % 5]
+        turns = itertools.cycle(
+            (self.kill_worker, self.kill_command, self.delete_board, self.kill_worker, self.cut_board)
+        )
+        while self.done.total() < acts and (self.spool.waiting_names() or self.spool.job_names(RUNNING)):
+            act = next(turns)
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 self.done[act.__name__] += act()
             time.sleep(self.rng.uniform(0.1, 0.6))  # the pace of the storm, not a wait
 
     def kill_worker(self) -> bool:
         """kill -9 of a worker."""
-        worker = self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
+        workers = [worker for pool in self.pools for worker in pool.worker_pids() if children(worker)]
+        worker = self.rng.choice(workers or [0])
         for pid in children(worker) if worker else []:
             self.killed[pid] = time.monotonic_ns()
         return self._kill(worker)
 
     def kill_command(self) -> bool:
         """kill -9 of a command."""
-        workers = self.rng.choice(self.pools).worker_pids()
+        workers = [worker for pool in self.pools for worker in pool.worker_pids()]
         return self._kill(self.rng.choice([pid for worker in workers for pid in children(worker)] or [0]))
 
     def _kill(self, pid: int) -> bool:
@@ -86,19 +89,16 @@ def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path
     """Whatever is killed, also with a lost board: never a third job of the queue, never two of a key (P12)."""
     witness = Witness(tmp_path / "witness")
     queuectl(spool, "config", "set", "queues.mail.slots", str(SLOTS))
-    jobs, rest = int(24 * LONG), {"queue": "mail", "max_retries": 1000, "backoff_base": 0}
+    jobs, rest = int(10 * LONG), {"queue": "mail", "max_retries": 1000, "backoff_base": 0}
     Spool(spool.root).enqueue_many(
-        {"id": f"job{n}", "key": key_of(f"job{n}"), "command": witness.command(seconds=0.05), **rest}
+        {"id": f"job{n}", "key": key_of(f"job{n}"), "command": witness.command(seconds=0.5), **rest}
         for n in range(jobs)
     )
-    storm = GateStorm(spool, witness)
-    try:
-        storm.rage(int(20 * LONG))
+    with contextlib.ExitStack() as pools:
+        storm = GateStorm(spool, witness, pools)
+        storm.rage(int(8 * LONG))
         wait_until(lambda: len(spool.job_names(DONE)) == jobs, 120 * LONG)
         wait_until(lambda: boards.alive(spool, boards.read(spool, "mail")) == [])
-    finally:
-        for pool in storm.pools:
-            pool.__exit__(None, None, None)
     found = most(witness, storm.killed, key_of)
     print(f"{found.ran} runs, at most {found.at_once} at once and {found.of_a_key} of a key; {dict(storm.done)}")
     assert found.at_once <= SLOTS and found.of_a_key <= 1
