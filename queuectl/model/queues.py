@@ -253,6 +253,8 @@ def example() -> list[str]:
         "# slots = 4          # at most so many of its jobs run at once; 0 means no limit",
         '# per_key = 1        # at most so many of its jobs with the same "key" run at once',
         "# weight = 3         # jobs that it starts in its turn",
+        "#",
+        "# [queues.api]",
         '# rate = "100/1m"    # at most so many of its jobs start in any minute',
         "# halt_after = 5     # after so many failed runs in a row the queue is paused",
         '# halt_for = "10m"   # for so long; left out: until somebody resumes it',
