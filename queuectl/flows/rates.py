@@ -176,12 +176,26 @@ def room(spool: SpoolDir, queue: str, key: str, rate: Rate, now_at: float) -> Ro
     # A torn end: the lines of a log end at multiples of their length, and a tail may begin within a line.
     data = data[: data.rfind(b"\n") + 1][-rate.starts * LINE_BYTES :]
     data = data[len(data) % LINE_BYTES :]
-    old = _old(now_at, rate)
+    old = _old(now_at, rate.window_s)
     lines = [data[at : at + LINE_BYTES] for at in range(0, len(data), LINE_BYTES)]
     place = next((place for place, line in enumerate(lines) if line > old), None)
     if place is None:
         return Room(rate.starts, rate.window_s)
     return Room(rate.starts - len(lines) + place, _until(lines[place], now_at, rate))
+
+
+def is_old(path: str, window_s: float, now_at: float) -> bool:
+    """Return whether the last start in a log is older than a window."""
+    try:
+        last = files.read_tail(path, LINE_BYTES)
+    except OSError:
+        return False
+    return last <= _old(now_at, window_s)
+
+
+def delete_if_old(path: str, window_s: float, now_at: float) -> bool:
+    """Delete a log whose last start is older than a window. The caller holds the lock of its gate. Raises OSError."""
+    return is_old(path, window_s, now_at) and disk.unlink(path)
 
 
 def _wait_s(log: _Log, own: bytes, now_at: float) -> float | None:
@@ -201,7 +215,7 @@ def _wait_s(log: _Log, own: bytes, now_at: float) -> float | None:
         first = last if at < 0 else files.read_at(log.fd, at, LINE_BYTES)
     if last > own:
         return None
-    if at < 0 or first <= _old(now_at, log.rate):
+    if at < 0 or first <= _old(now_at, log.rate.window_s):
         return 0.0
     if first > own or not _LINE.fullmatch(first):
         return None
@@ -213,9 +227,9 @@ def _line(now_at: float) -> bytes:
     return f"{times.to_text(times.round_up(now_at))}\n".encode()
 
 
-def _old(now_at: float, rate: Rate) -> bytes:
-    """Return the last line that is as old as the window."""
-    return f"{times.to_text(now_at - rate.window_s)}\n".encode()
+def _old(now_at: float, window_s: float) -> bytes:
+    """Return the last line that is as old as a window."""
+    return f"{times.to_text(now_at - window_s)}\n".encode()
 
 
 def _until(line: bytes, now_at: float, rate: Rate) -> float:

@@ -10,6 +10,7 @@ import contextlib
 from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance import debris
+from queuectl.maintenance.old_starts import OldStarts
 from queuectl.model.lifecycle import DLQ
 from queuectl.spool import cancel_requests, desk, node_boards, stamps
 from queuectl.spool.blame import Blame
@@ -32,6 +33,7 @@ class Sweeper:
         self._orphans = Orphans(session, stripes)
         self._blame = Blame(session.spool, clock=session.clock)
         self._texts = OrphanTexts(session)
+        self._old_starts = OldStarts(session)
         self._stuck_desks: set[str] = set()
 
     def sweep(self) -> None:
@@ -39,6 +41,7 @@ class Sweeper:
         self.sweep_leases()
         sweep_requests(self._spool)
         self._texts.sweep()
+        self._old_starts.sweep()
 
     def sweep_leases(self) -> None:
         """Delete lease files that no process holds and no running record names, their files in tmp/, and old stamps."""

@@ -308,7 +308,7 @@ def test_no_window_is_exceeded_whoever_is_killed(tmp_path: Path) -> None:
 @posix_only
 def test_the_storm_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate that looks at one start too far back lets more start, and the storm sees it."""
-    monkeypatch.setattr(rates, "_old", lambda now_at, allowed: f"{times.to_text(now_at)}\n".encode())
+    monkeypatch.setattr(rates, "_old", lambda now_at, _window_s: f"{times.to_text(now_at)}\n".encode())
     with pytest.raises(AssertionError):
         storm(tmp_path, seconds=0.6, workers=5)
 
