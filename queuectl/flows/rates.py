@@ -25,10 +25,16 @@ from queuectl.system import disk, files
 
 LINE_BYTES = 25
 # The n last lines are read at once if there are no more than this; of more, the first and the last one.
-_READ_AT_ONCE = 400
+_READ_AT_ONCE = 40
+# The log of a queue has up to so many lines in any case: to replace it costs as much as some fifty starts.
+_LINES = 1000
 # So many logs stay open. Windows replaces no file that is open.
 _OPEN_AT_MOST = 0 if sys.platform == "win32" else 32
 _LINE = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\n")
+
+
+Where = tuple[str, str]
+"""A queue and a key, "" for the log of the whole queue."""
 
 
 class Wait(NamedTuple):
@@ -46,9 +52,9 @@ class Room(NamedTuple):
 
 
 class _Log(NamedTuple):
-    """An open log: its path, a handle, where the next line begins, and the rate that it is for."""
+    """An open log: whose it is, a handle, where the next line begins, and the rate that it is for."""
 
-    path: str
+    where: Where
     fd: int
     size: int
     rate: Rate
@@ -67,7 +73,7 @@ class Starts:
 
     def __init__(self, spool: SpoolDir) -> None:
         self._spool = spool
-        self._open: OrderedDict[str, int] = OrderedDict()
+        self._open: OrderedDict[Where, int] = OrderedDict()
 
     def ask(self, place: Place, now_at: float) -> Start | Wait:
         """Return the start of a job now, or how long the job must wait. Call `add` or `done` then.
@@ -75,10 +81,11 @@ class Starts:
         Raises:
             OSError: a log cannot be read.
         """
-        start = Start(times.round_up(now_at), _line(now_at), [])
+        at = times.round_up(now_at)
+        start = Start(at, f"{times.to_text(at)}\n".encode(), [])
         try:
             for key, rate in queues.rates_of(place):
-                log = self._log(self._spool.starts_path(place.queue, key), rate)
+                log = self._log((place.queue, key), rate)
                 start.logs.append(log)
                 wait_s = _wait_s(log, start.line, now_at)
                 if wait_s is None:
@@ -101,7 +108,7 @@ class Starts:
                 self.take_out(start._replace(logs=start.logs[:place]))
                 self.done(start)
                 raise
-            if log.size >= 2 * log.rate.starts * LINE_BYTES:
+            if log.size >= LINE_BYTES * (2 * log.rate.starts if log.where[1] else max(2 * log.rate.starts, _LINES)):
                 with contextlib.suppress(OSError):  # then the next start does it
                     self._trim(log)
         self.done(start)
@@ -110,7 +117,7 @@ class Starts:
         """Take the start that was added last out of its logs again, as far as possible: the job did not start."""
         for log in start.logs:
             with contextlib.suppress(OSError):  # then one start counts that was none
-                again = self._log(log.path, log.rate)
+                again = self._log(log.where, log.rate)
                 disk.cut(again.fd, max(0, again.size - LINE_BYTES))
         self.done(start)
 
@@ -118,22 +125,23 @@ class Starts:
         """Close the handles that do not stay open."""
         if not _OPEN_AT_MOST:
             for log in start.logs:
-                self._forget(log.path)
+                self._forget(log.where)
 
     def close(self) -> None:
         """Close all logs."""
-        for path in list(self._open):
-            self._forget(path)
+        for where in list(self._open):
+            self._forget(where)
 
-    def _log(self, path: str, rate: Rate) -> _Log:
+    def _log(self, where: Where, rate: Rate) -> _Log:
         """Open a log; create it if it is missing. A torn end counts for nothing, and is overwritten."""
-        fd = self._open.get(path)
+        fd = self._open.get(where)
         if fd is not None:
             info = os.fstat(fd)
             if info.st_nlink:  # otherwise it was deleted or replaced
-                self._open.move_to_end(path)
-                return _Log(path, fd, info.st_size - info.st_size % LINE_BYTES, rate)
-            self._forget(path)
+                self._open.move_to_end(where)
+                return _Log(where, fd, info.st_size - info.st_size % LINE_BYTES, rate)
+            self._forget(where)
+        path = self._spool.starts_path(*where)
         while True:
             try:
                 fd = disk.open_lock_file(path)
@@ -142,28 +150,29 @@ class Starts:
                 disk.make_folder(os.path.dirname(path))
         if len(self._open) >= max(_OPEN_AT_MOST, 2):
             self._forget(next(iter(self._open)))
-        self._open[path] = fd
+        self._open[where] = fd
         size = os.fstat(fd).st_size
-        return _Log(path, fd, size - size % LINE_BYTES, rate)
+        return _Log(where, fd, size - size % LINE_BYTES, rate)
 
-    def _forget(self, path: str) -> None:
-        if (fd := self._open.pop(path, None)) is not None:
+    def _forget(self, where: Where) -> None:
+        if (fd := self._open.pop(where, None)) is not None:
             os.close(fd)
 
     def _trim(self, log: _Log) -> None:
         """Replace a log by its last n lines."""
         kept = log.rate.starts * LINE_BYTES
-        self._replace(log.path, files.read_at(log.fd, log.size + LINE_BYTES - kept, kept))
+        self._replace(log.where, files.read_at(log.fd, log.size + LINE_BYTES - kept, kept))
 
     def _set_back(self, log: _Log, own: bytes) -> _Log:
         """Replace a log by one in which no start is ahead of the clock: `own` is the line of a start now."""
         data = files.read_at(log.fd, 0, log.size)
         lines = [data[at : at + LINE_BYTES] for at in range(0, len(data), LINE_BYTES)]
-        self._replace(log.path, b"".join(line if _LINE.fullmatch(line) and line <= own else own for line in lines))
-        return self._log(log.path, log.rate)
+        self._replace(log.where, b"".join(line if _LINE.fullmatch(line) and line <= own else own for line in lines))
+        return self._log(log.where, log.rate)
 
-    def _replace(self, path: str, data: bytes) -> None:
-        self._forget(path)
+    def _replace(self, where: Where, data: bytes) -> None:
+        self._forget(where)
+        path = self._spool.starts_path(*where)
         self._spool.replace_file(path, data, hint="starts", sync=False, mode=disk.PRIVATE_MODE)
 
 
@@ -220,11 +229,6 @@ def _wait_s(log: _Log, own: bytes, now_at: float) -> float | None:
     if first > own or not _LINE.fullmatch(first):
         return None
     return _until(first, now_at, log.rate)
-
-
-def _line(now_at: float) -> bytes:
-    """Return the line of a start now."""
-    return f"{times.to_text(times.round_up(now_at))}\n".encode()
 
 
 def _old(now_at: float, window_s: float) -> bytes:

@@ -6,6 +6,7 @@ A queue need not be in the settings: then it has no limits, and weight 1.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -169,12 +170,17 @@ class Place(msgspec.Struct, frozen=True):
     """The settings of the queue, if it has a rate or a circuit breaker."""
 
 
-def rates_of(place: Place) -> list[tuple[str, Rate]]:
+def rates_of(place: Place) -> tuple[tuple[str, Rate], ...]:
     """Return the rates that a job passes: that of its key, and then that of its queue (with the key "")."""
     if place.rules is None:
-        return []
-    found = [(place.key, rate.of(place.rules.rate_per_key if place.key else "")), ("", rate.of(place.rules.rate))]
-    return [(key, each) for key, each in found if each is not None]
+        return ()
+    return _rates(place.rules.rate, place.rules.rate_per_key if place.key else "", place.key)
+
+
+@functools.lru_cache(maxsize=256)
+def _rates(of_queue: str, of_key: str, key: str) -> tuple[tuple[str, Rate], ...]:
+    found = ((key, rate.of(of_key)), ("", rate.of(of_queue)))
+    return tuple((key, each) for key, each in found if each is not None)
 
 
 def counts_alike(old: Queue, new: Queue) -> bool:

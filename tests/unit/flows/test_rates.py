@@ -214,17 +214,19 @@ def test_damaged_log_stops_nothing(tmp_path: Path, damage: str) -> None:
     assert len(path.read_bytes()) % rates.LINE_BYTES == 0
 
 
-def test_log_is_trimmed(tmp_path: Path) -> None:
-    """A log has at most 2n lines, the last of them those of the last starts."""
-    desk = _desk(tmp_path, api=Queue(rate="4/1s"))
+def test_log_is_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of a key has at most 2n lines, that of a queue some more; the last ones are those of the last starts."""
+    monkeypatch.setattr(rates, "_LINES", 20)
+    desk = _desk(tmp_path, api=Queue(rate="4/1s", rate_per_key="4/1s"))
     sizes = []
     for number in range(30):
-        _try(desk, number)
-        sizes.append(len(_log(desk.spool)))
+        _try(desk, number, key="k")
+        sizes.append(len(_log(desk.spool, "k")))
         desk.clock.advance(0.3)
     assert max(sizes) == 8
     assert min(sizes[8:]) == 4
-    assert _log(desk.spool)[-1] == times.round_up(desk.clock.now() - 0.3)
+    assert _log(desk.spool, "k")[-1] == _log(desk.spool)[-1] == times.round_up(desk.clock.now() - 0.3)
+    assert len(_log(desk.spool)) == 30 - 21 + 4
 
 
 def test_start_that_is_undone_is_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,8 +69,8 @@ def test_who_passes_a_gate() -> None:
     assert place("api", "", "", {"api": Queue(halt_after=1)}) == Place("api", "", 0, 1, Queue(halt_after=1))
     both = place("api", "k", "", {"api": Queue(rate="9/1s", rate_per_key="1/1s")})
     assert both is not None
-    assert rates_of(both) == [("k", Rate(1, 1.0)), ("", Rate(9, 1.0))]
-    assert rates_of(Place("api", "k", 1, 1)) == []
+    assert rates_of(both) == (("k", Rate(1, 1.0)), ("", Rate(9, 1.0)))
+    assert rates_of(Place("api", "k", 1, 1)) == ()
 
 
 def test_board_is_kept_if_all_jobs_passed_the_gate() -> None:
