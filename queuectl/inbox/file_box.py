@@ -219,12 +219,13 @@ class FileBox:
             to = self._to(target) if listed else self.root
             listed.sort(key=lambda entry: entry != name)
             moved = [self._move(place, each, to, each, text=text if each == name else "") for each in listed]
-            if moved:
-                to.sync()
-                place.sync()
         self._working.remove_folder(folder)
-        self._working.sync()
         return moved
+
+    def sync_ends(self) -> None:
+        """Fsync what `finish` has moved, as far as the file system can."""
+        for place in (*self._others.values(), self._working):
+            place.sync()
 
     def delete(self, job_id: str, name: str) -> None:
         """Delete the file of a job, and its marker. Raises OSError."""

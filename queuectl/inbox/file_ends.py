@@ -35,9 +35,12 @@ class FileEnds:
         self._notify = notify
         self._spool = session.spool
         self._clock = session.clock
+        self._sync = session.syncs_accepted
         self._inbox = inbox
         self.owed = Owed(session, inbox.owner, beat=beat)
         self._texts_seen: files.FileSig | None = None
+        self._moved: list[str] = []
+        """The jobs whose files this call has moved."""
 
     def settle(self, box: FileBox) -> None:
         """Move the files of jobs that have ended. A file that cannot be moved now keeps no other one back.
@@ -45,9 +48,16 @@ class FileEnds:
         Raises:
             OSError: a file cannot be moved now; the next call tries again.
         """
-        self.owed.settle(
-            lambda job_id, state: self._ended(box, job_id, state), lambda job_id: self._failed(box, job_id, None)
-        )
+        self._moved.clear()
+        try:
+            self.owed.settle(
+                lambda job_id, state: self._ended(box, job_id, state), lambda job_id: self._failed(box, job_id, None)
+            )
+        finally:
+            if self._moved and self._sync:
+                box.sync_ends()  # once for all of them
+            for job_id in self._moved:
+                self.owed.forget(job_id)
 
     def tidy(self, box: FileBox) -> None:
         """Delete texts of failed files that are gone, whenever the folder of these files has changed."""
@@ -74,13 +84,13 @@ class FileEnds:
             box.finish(job_id, DONE, "")
         else:
             box.finish(job_id, self._inbox.on_success, note.name)
-        self.owed.forget(job_id)
+        self._moved.append(job_id)
 
     def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
         note = self._note(box, job_id)
         text = self._text(job_id, note.name, item) if self._inbox.receipts else ""
         box.finish(job_id, self._inbox.on_failure, note.name, text=text)
-        self.owed.forget(job_id)
+        self._moved.append(job_id)
 
     def _note(self, box: FileBox, job_id: str) -> Note:
         """Return the note of a job with the name of its file; report a file that another program may have changed."""

@@ -52,6 +52,8 @@ class FileHandover:
         self._folder = os.path.join(session.spool.handover_dir, owner)
         self._sync = session.syncs_accepted
         self._owed = owed
+        self.given_back: set[str] = set()
+        """Names in the inbox that a claimed file got back. Our own rename of it proves nothing."""
 
     def hand_over(self, box: FileBox, name: str, seen: Seen, prepared: Prepared, marker: str) -> str:
         """Take the file `name`, which was `seen`, for a job; return the job's name in pending/.
@@ -68,11 +70,11 @@ class FileHandover:
         except FileExistsError:  # the folder of another job: the next look takes another id
             return ""
         except FileNotFoundError:
-            box.give_back(job_id)
+            self._give_back(box, job_id)
             return ""
         except (ClaimedError, OSError):
             with contextlib.suppress(FileNotFoundError):
-                box.give_back(job_id)
+                self._give_back(box, job_id)
             raise
         if self._sync:
             box.sync_claim(job_id)
@@ -100,10 +102,15 @@ class FileHandover:
         back: list[str] = []
         for job_id in sorted(claimed - listed - set(self._owed.ids())):
             if self._spool.find(job_id) is None:
-                back += box.give_back(job_id)
+                back += self._give_back(box, job_id)
             else:  # a power cut took the note
                 self._owed.expect(job_id, _written(Note("")))
         return published, back
+
+    def _give_back(self, box: FileBox, job_id: str) -> list[str]:
+        names = box.give_back(job_id)
+        self.given_back.update(names)
+        return names
 
     def _complete(self, box: FileBox, job_id: str) -> str:
         """Complete the hand-over of a record; return the job's name in pending/, "" if its file is not in working/."""

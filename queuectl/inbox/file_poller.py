@@ -55,6 +55,11 @@ class FilePoller(Polling):
         self._has_polled = False
 
     @property
+    def is_drained(self) -> bool:
+        """Whether the last poll left no file that may be taken soon: not one whose marker may never come."""
+        return not self._state.waiting and all(item.why not in ("", _WRITER) for item in self._arriving.values())
+
+    @property
     def due_s(self) -> float:
         """In how many seconds the first of the watched files may be whole."""
         since_s = min((item.since_s for item in self._arriving.values() if not item.why), default=float("inf"))
@@ -84,6 +89,10 @@ class FilePoller(Polling):
             self._say(INFO, f"{name} is back in the inbox: its hand-over was interrupted")
         there = set(box.root.names()) - box.own_folders
         self.renamed.intersection_update(there)
+        self._handover.given_back &= there
+        own = self.renamed & self._handover.given_back
+        self.renamed.difference_update(own)
+        self._handover.given_back -= own
         if out := self._judge.out:
             files.names(out)  # a missing folder of results must fail no job: everything waits
         left, held_back = self._take(box, there, published)

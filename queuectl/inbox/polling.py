@@ -70,6 +70,11 @@ class Polling:
         return 0
 
     @property
+    def is_drained(self) -> bool:
+        """Whether the last poll left no file that may be taken soon."""
+        return not (self._state.waiting or self._state.arriving)
+
+    @property
     def due_s(self) -> float:
         """In how many seconds the next poll has something to do, as far as the last one knows."""
         return float("inf")

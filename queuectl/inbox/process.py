@@ -119,7 +119,7 @@ class _Loop:
         state = self._poller.state
         took_s = self._clock.monotonic() - began_s
         self._poller.show(every_s=_SHOW_EVERY_S)
-        self._report(published, is_drained=bool(state.trouble) or not (state.waiting or state.arriving))
+        self._report(published, is_drained=bool(state.trouble) or self._poller.is_drained)
         if state.waiting and published:
             return _PAUSE_S
         if state.waiting and self._poller.rejected:

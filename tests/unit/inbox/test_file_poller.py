@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from queuectl.errors import QueuectlError
 from queuectl.inbox import limits
+from queuectl.inbox.file_box import ClaimedError, FileBox
 from queuectl.inbox.state import read_all
 from queuectl.jobs.requeue import requeue
 from queuectl.maintenance.retention import Retention
@@ -18,7 +20,7 @@ from queuectl.monitor import inboxes
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.stripes import Stripes
-from tests.helpers import names_in, wait_until
+from tests.helpers import NOON_AT, names_in, wait_until
 from tests.unit.inbox.file_post import COMMAND, FilePost
 
 OK, BAD = Outcome("succeeded", 0), Outcome("failed", 1, is_final=True)
@@ -79,6 +81,7 @@ def test_a_marker_says_that_a_file_is_whole_and_goes_with_it(spool: SpoolDir, tm
     post.desk.clock.advance(1000)
     assert post.poller.step() == []
     assert [row.why for row in post.poller.state.rows] == ["a.ok is not there yet"]
+    assert post.poller.is_drained  # a pool that drains does not wait for a marker that may never come
     post.send("a.ok")
     assert len(post.poller.step()) == 1
     assert post.tree() == ["working/*/a.ok", "working/*/a.pdf"]
@@ -316,6 +319,28 @@ def test_a_change_that_could_not_be_ruled_out_is_reported(
         assert any("a.pdf changed after it was taken" in text for text in post.texts) is not tells
 
 
+def test_a_file_that_was_given_back_is_not_whole_because_of_that(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver's own rename, of a file that was changed at its claim, is an event like any other."""
+    post = FilePost(spool, tmp_path / "inbox")
+    claim = FileBox.claim
+
+    def late(*facts: Any) -> None:
+        claim(*facts)
+        raise ClaimedError("it was changed just now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileBox, "claim", late)
+        assert post.take("a.pdf") == [] and post.tree() == ["a.pdf"]
+    for _ in range(2):
+        post.poller.renamed.add("a.pdf")
+        if (taken := post.poller.step()) != []:
+            break
+        post.desk.clock.advance(1)
+    assert taken and post.desk.clock.now() == NOON_AT + 1  # the second rename was somebody's
+
+
 def test_two_receivers_of_one_inbox_take_each_file_once(spool: SpoolDir, tmp_path: Path) -> None:
     """P2: two spools share an inbox; the folders of the other one are left alone."""
     from tests.helpers import make_spool
@@ -347,3 +372,21 @@ def test_the_receiver_notices_a_rename_by_its_event(tmp_path: Path) -> None:
         assert watch.renamed == set()
     finally:
         watch.close()
+
+
+@posix_only
+def test_files_that_are_done_cost_a_look_nothing(spool: SpoolDir, tmp_path: Path) -> None:
+    """P8: nobody lists done/, however many files are there: the calls of an idle look are the same."""
+    from tests.crash.inject import Plan, injected
+
+    post = FilePost(spool, tmp_path / "inbox")
+    counts = []
+    for number in (0, 500):
+        (post.folder / "done").mkdir(exist_ok=True)
+        for each in range(number):
+            (post.folder / "done" / f"{each}.pdf").touch()
+        post.poller.step()
+        with injected(Plan()) as plan:
+            post.poller.step()
+        counts.append([call.kind for call in plan.calls])
+    assert counts[0] == counts[1] and len(counts[0]) < 30, counts
