@@ -1,0 +1,153 @@
+"""The planted bugs of inboxes of files: when a file is taken, how it is handed over, and what becomes of it."""
+
+from __future__ import annotations
+
+from tests.crash.bugs import Bug
+
+FILE_SWEEP, POLLER, COMMAND = (
+    "crash/test_file_sweep.py",
+    "unit/inbox/test_file_poller.py",
+    "unit/model/test_file_command.py",
+)
+TESTS = (FILE_SWEEP, POLLER, COMMAND)
+
+BUGS = (
+    Bug(
+        "a claim of a file that was cut short is not given back",
+        "inbox/file_handover",
+        """        for job_id in sorted(claimed - listed - set(self._owed.ids())):
+""",
+        """        for job_id in sorted(set[str]()):
+""",
+        TESTS,
+    ),
+    Bug(
+        "the record of a file on its way is forgotten",
+        "inbox/file_handover",
+        """        published = [name for job_id in sorted(listed) if (name := self._complete(box, job_id))]
+""",
+        """        published: list[str] = []
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file moves to failed/ before the text about it is written",
+        "inbox/file_box",
+        """                if text:
+                    self._put_text(place, to, target + FAILED_TEXT, text)
+                place.move(name, to, target)
+""",
+        """                place.move(name, to, target)
+                if text:
+                    self._put_text(place, to, target + FAILED_TEXT, text)
+""",
+        TESTS,
+    ),
+    Bug(
+        "the end of a file's job is forgotten before its file has moved",
+        "inbox/file_ends",
+        """        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+        self._moved.append(job_id)
+""",
+        """        self.owed.forget(job_id)
+        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file replaces the one that has its name in done/",
+        "inbox/file_box",
+        """            if to.look(each) is None and (not with_text or self._is_text_free(to, each + FAILED_TEXT)):
+                return each
+""",
+        """            if not with_text or self._is_text_free(to, each + FAILED_TEXT):
+                with contextlib.suppress(OSError):
+                    to.remove(each)
+                return each
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file is deleted whatever became of its job",
+        "inbox/file_ends",
+        """        if state == DLQ:
+            self._failed(box, job_id, item)
+            return
+        note""",
+        """        if state == DLQ and self._inbox.on_success != DELETE:
+            self._failed(box, job_id, item)
+            return
+        note""",
+        TESTS,
+    ),
+    Bug(
+        "a file is taken although a program has it open for writing",
+        "inbox/file_poller",
+        """        if box.has_writer(name):
+""",
+        """        if False:
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file that changed its times counts as quiet",
+        "inbox/file_poller",
+        """            if known is None or known.sig != (seen.sig, seen.ctime_ns):
+""",
+        """            if known is None or known.sig[0].size != seen.sig.size:
+""",
+        TESTS,
+    ),
+    Bug(
+        "the marker of a file stays in the inbox",
+        "inbox/file_poller",
+        """        marker = self._judge.marker_of(name)
+        return self._handover""",
+        """        marker = ""
+        return self._handover""",
+        TESTS,
+    ),
+    Bug(
+        "a claimed file is not looked at again",
+        "inbox/file_box",
+        """            if info is None or not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+                raise ClaimedError("it is not a regular file with one name any more")
+            found = files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+            if found != seen.sig:
+                raise ClaimedError("it was changed just now")
+            has_writer = self.has_writer(name, place)
+""",
+        """            assert info is not None
+            found = seen.sig
+            has_writer = None
+""",
+        (*TESTS, "hostile/test_files.py", "hostile/test_files_two_users.py"),
+    ),
+    Bug(
+        "an inbox of files that others can write to need not be sticky",
+        "inbox/opening",
+        """    if is_last and inbox.mode == "files" and not info.st_mode & stat.S_ISVTX:
+""",
+        """    if False:
+""",
+        TESTS,
+    ),
+    Bug(
+        "a name is filled in again",
+        "model/file_command",
+        """        text = _filled(word, values)
+        if text""",
+        """        text = _filled(_filled(word, values), values)
+        if text""",
+        TESTS,
+    ),
+    Bug(
+        "a name may become an option",
+        "model/file_command",
+        """        if text.startswith("-") and not word.startswith("-"):
+""",
+        """        if False:
+""",
+        TESTS,
+    ),
+)
