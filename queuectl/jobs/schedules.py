@@ -67,57 +67,71 @@ class Schedules:
         self._spool = session.spool
         self._reader = Reader(session)
         self._listed: list[str] = []
+        self._sorted: list[str] = []
+        self._restless: set[str] = set()
+        """Schedules that are looked at each time: new ones, and those that are gone or not whole."""
         self._turn = 0
         self.readings: dict[str, Reading] = {}
 
-    def update(self, listed: list[str]) -> None:
-        """Take over a listing of schedules/."""
-        if listed == self._listed:
-            return
-        self._listed = listed
-        found = schedule_files.entries(listed)
+    def update(self, listed: list[str]) -> bool:
+        """Take over a listing of schedules/; return whether it differs from the last one."""
+        if listed is self._listed:
+            return False
+        self._listed, in_order = listed, sorted(listed)
+        if in_order == self._sorted:
+            return False
+        self._sorted = in_order
+        found = schedule_files.entries(in_order)
         for name in self.readings.keys() - found.keys():
             del self.readings[name]
         for name, entry in found.items():
             known = self.readings.get(name)
             if known is None:
                 self.readings[name] = Reading(entry)
+                self._restless.add(name)
                 continue
             if (known.entry.file, known.entry.twin) != (entry.file, entry.twin):
                 known.is_read = False
+                self._restless.add(name)
             known.entry = entry
+        return True
 
-    def examine(self) -> None:
-        """Read files that are new or have changed. Raises OSError if the machine has a problem."""
+    def examine(self) -> bool:
+        """Read files that are new or have changed; return whether anything may be different from the last time.
+
+        Raises OSError if the machine has a problem.
+        """
         names = list(self.readings)
         due = names
         if len(names) > _LOOKED_AT_ONCE:
             self._turn %= len(names)
             due = names[self._turn : self._turn + _LOOKED_AT_ONCE]
-            due += [name for name in names if not (known := self.readings[name]).is_read or known.arrives]
             self._turn += _LOOKED_AT_ONCE
-        for name in due:
-            self.examine_one(self.readings[name])
+            due = list({*due, *(name for name in self._restless if name in self.readings)})
+        self._restless = {name for name in due if self.examine_one(self.readings[name])}
+        return bool(self._restless)
 
-    def examine_one(self, known: Reading) -> None:
-        """Read one file, if it has changed. Raises OSError."""
+    def examine_one(self, known: Reading) -> bool:
+        """Read one file, if it has changed; return whether something about it may be different. Raises OSError."""
         now_s = self._session.clock.monotonic()
         if not known.entry.file:
             known.gone_since_s = min(known.gone_since_s, now_s)
             known.schedule = None
-            return
+            return True
         known.gone_since_s = math.inf
         path = self._spool.schedule_path(known.entry.file)
         sig = files.sig_of(path)
         if known.is_read and sig == known.sig:
             if known.arrives and now_s - known.arrives_since_s >= self._session.settings.settle_s:
                 known.why = known.late_why
-            return
+                return True
+            return known.arrives
         known.reset(sig)
         try:
             self._read(known)
         except InvalidJobError as error:
             known.why, known.hint = str(error), error.hint
+        return True
 
     def _read(self, known: Reading) -> None:
         try:

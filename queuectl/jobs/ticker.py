@@ -73,6 +73,8 @@ class Ticker:
         self._offset_s = self._clock.now() - self._clock.monotonic()
         self.next_at = math.inf
         """When the next tick is due, as far as is known."""
+        self._is_settled = False
+        """Whether the last look has found nothing to do, so nothing is to be done before `next_at` or a change."""
         self.is_behind = False
         """True if the last look has left work, or somebody else had the lock."""
 
@@ -87,18 +89,22 @@ class Ticker:
             OSError: a problem of the machine; the next look goes on where this one stopped.
         """
         self.is_behind = False
-        self._notice_clock()
-        self._schedules.update(sorted(listed))
-        self._schedules.examine()
+        has_moved = self._notice_clock()
+        is_new = self._schedules.update(listed)
+        if self._schedules.examine() or is_new or has_moved:
+            self._is_settled = False
+        if self._is_settled and self._clock.now() < self.next_at:
+            return []
         made: list[str] = []
-        if any(self._needs(known) for known in self._schedules.readings.values()):
+        self._is_settled = not any(self._needs(known) for known in self._schedules.readings.values())
+        if not self._is_settled:
             if self._lock.try_acquire():
                 try:
-                    self._schedules.update(sorted(list_again()))
+                    self._schedules.update(list_again())
                     made = self._work()
                 finally:
                     self._lock.release()
-                self._schedules.update(sorted(list_again()))
+                self._schedules.update(list_again())
             else:
                 self.is_behind = True
         self.next_at = min(
@@ -116,13 +122,15 @@ class Ticker:
             self.is_behind = True
         return made
 
-    def _notice_clock(self) -> None:
-        """Compare all `next` with their expressions again if the clock was set back."""
+    def _notice_clock(self) -> bool:
+        """Compare all `next` with their expressions again if the clock was set back; return whether it was."""
         offset_s = self._clock.now() - self._clock.monotonic()
         moved_s, self._offset_s = offset_s - self._offset_s, offset_s
-        if moved_s <= -_SET_BACK_S:
-            for known in self._schedules.readings.values():
-                known.is_compared = False
+        if moved_s > -_SET_BACK_S:
+            return False
+        for known in self._schedules.readings.values():
+            known.is_compared = False
+        return True
 
     # ------------------------------------------------------------------------------------------------- what is due
 

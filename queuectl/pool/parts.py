@@ -105,7 +105,7 @@ class Parts:
         self._parent_watch = ParentWatch(core, self._stripes, is_local=self.scanner.is_local)
         self.outcomes.on_end = self._parent_watch.ended
         self._queue_watch = QueueWatch(core, self.pool, self.crew)
-        self._schedules = ScheduleWatch(core, self.presence)
+        self._schedules = ScheduleWatch(core, self.presence, is_local=self.scanner.is_local)
         self._inboxes: InboxProcesses | None = None
 
     # ------------------------------------------------------------------------------------------ sources and duties
