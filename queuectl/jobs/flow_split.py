@@ -118,7 +118,9 @@ class FlowSplit:
                 try:
                     rows.append(plan.add(item, self._checked(plan.flow.token, item)))
                 except InvalidJobError as error:
-                    return document.Refused(f"{_where(item.line, item.place)}: {error}"[:_WHY_CHARS], error.hint)
+                    where, why = _where(item.line, item.place), str(error)
+                    why = why if why.startswith(f"{where} ") else f"{where}: {why}"
+                    return document.Refused(why[:_WHY_CHARS], error.hint)
             note = replace(note, line=line, offset=offset, place=note.place if item is None else item.place)
             if is_late():
                 is_over = False

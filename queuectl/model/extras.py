@@ -182,6 +182,14 @@ _NO_TERMS = (PLAIN.unique_until, PLAIN.unique_for, PLAIN.on_duplicate)
 EXPIRY_KEYS = frozenset({"expires_at", "expires_after"})
 
 
+def _queue_hint(name: str) -> str:
+    """Return a name like this one that a queue may have."""
+    import re
+
+    near = re.sub(r"[^a-z0-9-]+", "-", name[:60].lower()).strip("-")[: names.QUEUE_MAX_CHARS].rstrip("-")
+    return f"write {near or 'mail'!r}, for example"
+
+
 def normalise(keys: JobSpec) -> dict[str, Any]:
     """Check the keys of format 2 and return those that are set, as the record holds them.
 
@@ -194,7 +202,7 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
         raise InvalidJobError("ref: is only for jobs of one file that name each other", key="ref", hint=hint)
     if keys.queue is not None:
         if why := names.why_bad_queue(keys.queue):
-            raise InvalidJobError(f"queue: {keys.queue[:60]!r} {why}", key="queue")
+            raise InvalidJobError(f"queue: {keys.queue[:60]!r} {why}", key="queue", hint=_queue_hint(keys.queue))
         if keys.queue != DEFAULT_QUEUE:
             out["queue"] = keys.queue
     if keys.key is not None:
@@ -270,7 +278,8 @@ def _given(keys: JobSpec) -> dict[str, Any]:
         made["stdin"] = keys.stdin
     if keys.stdin_file is not None:
         if not keys.stdin_file or "\0" in keys.stdin_file:
-            raise InvalidJobError("stdin_file: is not the path of a file", key="stdin_file")
+            hint = "write the path of a file, from the folder in which the command runs"
+            raise InvalidJobError("stdin_file: is not the path of a file", key="stdin_file", hint=hint)
         made["stdin_file"] = keys.stdin_file
     return made
 

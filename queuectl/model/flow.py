@@ -200,6 +200,8 @@ class Flow:
             shown = [self._ref_of.get(place) or f"document {place}" for place in circle[:_CYCLE_SHOWN]]
             if circle[0] != circle[-1]:
                 shown.append(shown[0])
+            if len(set(circle)) == 1:
+                return Mistake(circle[0], f"after: {shown[0]!r} waits for itself", "remove it")
             more = " -> ..." if len(circle) > _CYCLE_SHOWN else ""
             return Mistake(
                 min(circle), f"after: they wait for each other: {' -> '.join(shown)}{more}", "break the circle"

@@ -52,6 +52,7 @@ _FLAGGED = re.compile(
 # The usual names of jobs that wait for another one.
 _BLOCKED = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),after=([A-Za-z0-9][A-Za-z0-9-]{0,99})\.json")
 AFTER = ",after="
+QUEUE_MAX_CHARS = 24
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
 _KEY = re.compile(rf"{_PLAIN_KEY.pattern}|[A-Za-z0-9-]{{0,15}}~[a-z2-7]{{16}}")

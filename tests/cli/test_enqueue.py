@@ -445,3 +445,11 @@ def test_meta_is_shown_and_listed(queuectl: Commands, spool: SpoolDir) -> None:
     assert queuectl("show", "a", "--json").json["job"]["meta"] == {"customer": 4711}
     assert queuectl("list", "--json").json["jobs"][0]["meta"] == {"customer": 4711}
     assert Spool(spool.root).get("a").meta == {"customer": 4711}
+
+
+def test_a_job_that_comes_too_late_is_warned_of(queuectl: Commands, spool: SpoolDir) -> None:
+    """It is accepted, as a drop is, and dead without a run: its producer may want to know."""
+    done = queuectl("enqueue", '{"command": "true", "expires_at": "2001-01-01T00:00:00Z"}')
+    assert "expires_at: 2001-01-01T00:00:00Z has passed" in done.err and len(spool.waiting_names()) == 1
+    for later in ("2999-01-01T00:00:00Z", None):
+        assert "has passed" not in queuectl("enqueue", "-", stdin=json.dumps({"command": "x", "expires_at": later})).err

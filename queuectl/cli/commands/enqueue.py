@@ -5,8 +5,10 @@ JSON passes `document.parse`, as a dropped file does, so that both ways accept a
 
 # No `from __future__ import annotations`: Typer would compile the text of each option's type, which takes 5 ms at each
 # start.
+import math
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -324,12 +326,14 @@ def _unclear(words: list[str]) -> WrongUsageError:
 
 
 def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
-    """Warn about keys and queues that resemble known ones; the job's history has the same warnings."""
-    from queuectl.model import job
+    """Warn about keys and queues that resemble known ones, as the job's history does, and about expired jobs."""
+    from queuectl.model import job, times
 
     known = set(job.KNOWN_KEYS)
     seen: set[str] = set()
     for document in documents:
+        if "expires_at" in document and (times.instant(str(document["expires_at"])) or math.inf) < time.time():
+            printing.warning(f"expires_at: {document['expires_at']} has passed, so the job is dead without a run")
         if document.keys() <= known and "queue" not in document:
             continue
         alone = {key: value for key, value in document.items() if key not in ("ref", "after")}

@@ -292,3 +292,20 @@ def test_a_flow_is_refused_under_its_own_name(desk: Desk) -> None:
     made = split_by_many(desk, "x.jsonl", lines([*LINES, {"command": "x", "after": "lod"}]))
     assert isinstance(made, Rejected) and made.name.endswith(".jsonl")
     assert os.listdir(desk.spool.taken_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "why", "hint"),
+    [
+        ({"ref": "x", "command": "x", "after": "x"}, "line 2: after: 'x' waits for itself", "remove it"),
+        ("{broken", "line 2 is not valid JSON: broken is neither", "put it in double quotes"),
+        ({"command": "x", "queue": "My Mail!"}, "line 2: queue: 'My Mail!' must have", "write 'my-mail', for example"),
+        ({"command": "x", "queue": "--"}, "line 2: queue: '--' must have", "write 'mail', for example"),
+    ],
+)
+def test_a_mistake_is_named_once_with_what_to_do(desk: Desk, row: object, why: str, hint: str) -> None:
+    """The reason in rejected/ has the line and the key, and the next sentence helps."""
+    text = row if isinstance(row, str) else json.dumps(row)
+    made = split_by_many(desk, "x.jsonl", json.dumps({"ref": "load", "command": "load"}) + f"\n{text}\n")
+    assert isinstance(made, Rejected) and made.why.startswith(why)
+    assert hint in Path(desk.spool.reason_path(made.name)).read_text()
