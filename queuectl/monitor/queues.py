@@ -1,7 +1,7 @@
 """Show the queues of a spool: what waits and runs in each, its limits, its pause, and who takes it. Only looks.
 
-Waiting jobs are counted by their names: a drop that no pool has judged counts as one of the default queue. Running jobs
-are counted by their records.
+Waiting jobs are counted by their names: a drop that no pool has judged counts as one of the default queue, and a job
+that waits for another one counts nowhere. Running jobs are counted by their records.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Waits:
         generated, others = names.split_generated(listed)
         self.add_plain(len(generated))
         for name in others:
-            if (parts := names.parse(name)) is None:
-                continue
+            if (parts := names.parse(name)) is None or parts.after:
+                continue  # the name of a blocked job does not say its queue
             self.jobs[parts.queue or queues.DEFAULT] += 1
             place = queues.place(parts.queue, parts.key, parts.owner, self._limits)
             if place is not None and place.key:

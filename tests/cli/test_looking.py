@@ -597,3 +597,34 @@ def test_order_shown_goes_by_the_queues(queuectl: Commands, spool: SpoolDir) -> 
     queuectl("pause", "mail")
     assert orders() == [["d0", "d1", "d2", "m0", "m1", "m2", "m3"]] * 2
     assert "waits behind 1 job;" in queuectl("why", "d1").out
+
+
+def test_queue_list_keeps_the_state_on_a_narrow_terminal(
+    queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds a queue up is worth more than its weight; columns without a value are left out."""
+    monkeypatch.setenv("COLUMNS", "80")
+    queuectl("config", "set", "queues.mail.slots", "2")
+    queuectl("pause", "mail", "--reason", "the printer is moved", "--for", "5m")
+    in_a_pipe = queuectl("queue", "list").out.splitlines()
+    assert in_a_pipe[1].startswith("mail\t0\t0\t2\t1\t-\t-\t1\tpaused: the printer is moved until ")
+    queuectl.on_terminal = True
+    heading, _, mail = queuectl("queue", "list").out.splitlines()
+    assert "NOTE" in heading and "RATE" not in heading
+    assert "paused: the printer is" in mail
+
+
+def test_queue_show_names_who_takes_it(queuectl: Commands, desk: Desk) -> None:
+    """The pools that do, or that none runs; jobs that wait for others count in no queue, as in `status`."""
+    queuectl("enqueue", "--id", "first", "--queue", "mail", "--command", "true")
+    queuectl("enqueue", "--id", "second", "--queue", "mail", "--after", "first", "--command", "true")
+    shown = queuectl("queue", "show", "mail").out
+    assert "  waiting  1\n" in shown and "taken by no workers, because none are running" in shown
+    assert [row["queue"] for row in queuectl("queue", "list", "--json").json["queues"]] == ["default", "mail"]
+    assert queuectl("status", "--json").json["queues"][0]["waiting"] == 0
+    pool = Pool(desk.session, count=3, cwd="/", queues=("mail",))
+    pool.enter()
+    assert f"taken by {pool.name} (3 slots)" in queuectl("queue", "show", "mail").out
+    assert queuectl("queue", "show", "mail", "--json").json["pools"] == [pool.name]
+    shown = queuectl("queue", "show", "default").out
+    assert "taken by" not in shown and "no workers take it" in shown

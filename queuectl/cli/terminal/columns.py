@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 GAP = 2
 # The columns to cut, and their shares of the space: the command is the most useful.
-_LONG = {"COMMAND": 2, "ERROR": 1, "OUTCOME": 2, "RUNNING": 2, "VALUE": 2}
+_LONG = {"COMMAND": 2, "ERROR": 1, "NOTE": 2, "OUTCOME": 2, "RUNNING": 2, "VALUE": 2}
 # Per share: the width below which ids are shortened, and the width below which columns are left out.
 _WANTED, _LEAST = 16, 10
 # Before the state is left out, texts shrink further: a list without it is nearly useless.
@@ -21,7 +21,21 @@ _LEAST_BESIDE_STATE = 6
 _NAMES = ("ID", "FILE", "WORKER")
 _NAME_LEAST = 8
 # The columns to leave out on a narrow terminal, in this order.
-_DROPPED = ("TAGS", "HOST", "INBOX", "ATTEMPTS", "#", "PID", "WHEN", "SINCE", "TIME", "STATE")
+_DROPPED = (
+    "TAGS",
+    "HOST",
+    "INBOX",
+    "ATTEMPTS",
+    "#",
+    "PID",
+    "WEIGHT",
+    "PER KEY",
+    "FAILURES",
+    "WHEN",
+    "SINCE",
+    "TIME",
+    "STATE",
+)
 
 
 def fit(headers: Sequence[str], rows: Sequence[Sequence[int]], room: int, *, name_chars: int = 0) -> dict[int, int]:
