@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import DONE, PENDING
@@ -45,17 +46,52 @@ def sweep() -> None:
         shutil.rmtree(_used.pop(), ignore_errors=True)
 
 
-def make(parent: str, *, durability: str = "queue") -> SpoolDir:
-    """A new spool in `parent`."""
+def make(parent: str, *, durability: str = "queue", settings: str = "") -> SpoolDir:
+    """A new spool in `parent`; `settings` are lines of queuectl.toml."""
     spool = SpoolDir(os.path.join(parent, f"spool{len(os.listdir(parent))}"))
     create.create(spool)
     if durability != "queue":
-        settings_file.write(spool, f'durability = "{durability}"\n')
+        settings = f'durability = "{durability}"\n{settings}'
+    if settings:
+        settings_file.write(spool, settings)
     return spool
 
 
+class Flags(NamedTuple):
+    """What the names of jobs say beside their ids. The jobs take turns with keys, priorities and due times."""
+
+    queue: str = ""
+    keys: int = 0
+    """So many different keys: k0, k1 ..."""
+    priorities: int = 1
+    """So many different priorities, from 0 on."""
+    due_each: int = 0
+    """One in so many has a due time, which is past."""
+
+    def of(self, number: int, now_at: float) -> tuple[dict[str, Any], float | None]:
+        """Return the keys of a job, and when it is due."""
+        made: dict[str, Any] = {"queue": self.queue} if self.queue else {}
+        if self.keys:
+            made["key"] = f"k{number % self.keys}"
+        if priority := number % self.priorities:
+            made["priority"] = priority
+        due_at = math.floor(now_at) - 1.0 if self.due_each and not number % self.due_each else None
+        if due_at is not None:
+            made["run_at"] = times.to_text(due_at)
+        return made, due_at
+
+
+PLAIN = Flags()
+
+
 def fill(
-    spool: SpoolDir, count: int, command: str | list[str] = "true", *, state: str = PENDING, own_ids: bool = False
+    spool: SpoolDir,
+    count: int,
+    command: str | list[str] = "true",
+    *,
+    state: str = PENDING,
+    own_ids: bool = False,
+    flags: Flags = PLAIN,
 ) -> list[str]:
     """Write `count` records as `enqueue` (or, for done/, a worker) leaves them, without its checks; their ids.
 
@@ -68,8 +104,8 @@ def fill(
     if state == DONE:
         events.append(history.event("started", now_at, attempt=1, worker="bench-1", lease="bench-1.0"))
         events.append(history.event("succeeded", now_at, attempt=1, exit_code=0, duration_s=0.001, to=DONE))
-    before, after = record.frame(spec, events).split(b'"ID"', 1)
-    place = spool.folder(state)
+    parts: dict[tuple[Any, ...], list[bytes]] = {}
+    folder_path = spool.folder(state)
     rng = random.Random(count)
     ids = [names.generate_id(now_at + number / 1e6, rng) for number in range(count)]
     if own_ids:
@@ -77,7 +113,15 @@ def fill(
         ids = [f"j{number}" for number in range(1, count + 1)]
     for number, job_id in enumerate(ids):
         name = names.waiting_name(job_id, None, 0, arrived=arrived[number]) if own_ids else f"{job_id}.json"
-        fd = os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        more, due_at = flags.of(number, now_at)
+        if more:
+            place = more.get("queue", ""), more.get("key", ""), ""
+            name = names.waiting_name(job_id, due_at, more.get("priority", 0), place=place)
+        kind = tuple(more.values())
+        if kind not in parts:
+            parts[kind] = record.frame({**spec, **more}, events).split(b'"ID"', 1)
+        before, after = parts[kind]
+        fd = os.open(f"{folder_path}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(fd, b'%s"%s"%s' % (before, job_id.encode(), after))
         os.close(fd)
     return ids
