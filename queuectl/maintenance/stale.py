@@ -15,6 +15,7 @@ from heapq import nsmallest
 
 from queuectl.model import names, times
 from queuectl.monitor import order
+from queuectl.spool import listing
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
@@ -45,8 +46,9 @@ class Stale:
         self._told_s: deque[float] = deque(maxlen=AT_MOST)
 
     def check(self, waiting: list[str], *, paused: bool) -> None:
-        """Report the stale jobs in a listing of pending/. No job is stale while the spool is paused; after a pause the
-        time starts from zero.
+        """Report the stale jobs in a listing of pending/, which may have other files, too.
+
+        No job is stale while the spool is paused; after a pause the time starts from zero.
 
         Raises:
             OSError: the lock cannot be tried.
@@ -62,7 +64,11 @@ class Stale:
         self._leads = self._leads or self._lock.try_acquire()
         if not self._leads or now_at - self._since_at < self._stale_s:
             return
-        found = candidates(waiting, before_at=now_at - self._stale_s, now_at=now_at)
+        found = [
+            name
+            for name in candidates(waiting, before_at=now_at - self._stale_s, now_at=now_at)
+            if listing.may_be_job(name)
+        ]
         self._told = {name: self._told[name] for name in found if name in self._told} if self._told else {}
         waits = sorted(
             (since[0], name) for name in self._some(found) if (since := order.since(self._spool, name)) is not None

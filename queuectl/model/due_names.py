@@ -25,6 +25,12 @@ class DueNames:
         if is_far:
             self._unverified.append(name)
 
+    def add_many(self, found: list[tuple[float, str]], *, far_from_at: float) -> None:
+        """Add names with their due times; the records of those that are due after `far_from_at` should be read."""
+        self._heap += found
+        heapq.heapify(self._heap)
+        self._unverified.extend(name for due_at, name in found if due_at > far_from_at)
+
     @property
     def next_due_at(self) -> float | None:
         """The due time of the next name, or None."""

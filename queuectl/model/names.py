@@ -25,7 +25,8 @@ NAME_MAX_BYTES = 255
 STRIPE_COUNT = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
-_GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
+GENERATED = r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}"
+_GENERATED = re.compile(GENERATED)
 SPLIT_AT_ONCE = 10_000
 _GENERATED_CHARS = len("YYYYMMDD-HHMMSS-UUUUUU-TTTT.json")
 _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)

@@ -16,6 +16,20 @@ from queuectl.model import names, needs, queues
 from queuectl.model.pacing import Pacing, Where
 from queuectl.model.queues import DEFAULT, Place, Queues
 
+# Where the flags of a name with a generated id begin.
+_FLAGS_AT = len("YYYYMMDD-HHMMSS-UUUUUU-TTTT")
+_KINDS_AT_MOST = 10_000
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What the flags in a name say: what limits the job, and its line."""
+
+    place: Place | None
+    before: int = 0
+    """The negative priority."""
+    owner: str = ""
+    turn: str = ""
+
 
 class Parked(msgspec.Struct, frozen=True, order=True):
     """A name that waits behind a full key: the order in which they come back, and its line."""
@@ -39,6 +53,8 @@ class Parking:
     def __init__(self, limits: Queues, slots: int) -> None:
         self.limits = limits
         self._slots = slots
+        self._kinds: dict[str, Kind] = {}
+        """By the flags of names with generated ids, because many names have the same."""
         self._out: dict[str, Place] = {}
         self._out_of: Counter[str] = Counter()
         self._out_with: Counter[Where] = Counter()
@@ -62,35 +78,44 @@ class Parking:
         queue = queue or DEFAULT
         return queue in self._full or queue in self._shut or queue in self._paused or self.pacing.is_closed(queue)
 
-    def place_of(self, parts: names.NameParts | None) -> Place | None:
-        """Return what limits a job, by the parts of its name."""
-        return None if parts is None else queues.place(parts.queue, parts.key, parts.owner, self.limits)
+    def _kind_of(self, name: str) -> Kind:
+        flags = name[_FLAGS_AT:]
+        kind = self._kinds.get(flags)
+        if kind is not None and name.find(",") == _FLAGS_AT:
+            return kind
+        parts = names.parse(name)
+        if parts is None:
+            return Kind(None)
+        place = queues.place(parts.queue, parts.key, parts.owner, self.limits)
+        kind = Kind(place, -parts.priority, parts.owner, needs.turn_of(parts))
+        if parts.due_at is None and not parts.arrived and name.find(",") == _FLAGS_AT:
+            if len(self._kinds) >= _KINDS_AT_MOST:
+                self._kinds.clear()
+            self._kinds[flags] = kind
+        return kind
 
     def admit(self, name: str, key: str) -> bool:
         """Return whether a name may be suggested now; if not, it is parked behind its key."""
-        parts = names.parse(name)
-        place = self.place_of(parts)
-        if place is None or parts is None or name in self._out:
+        kind = self._kind_of(name)
+        place = kind.place
+        if place is None or name in self._out:
             return True
-        where = (place.queue, place.key)
-        if place.key and (
-            where in self._shut_keys or self._out_with[where] >= place.per_key or self.pacing.is_closed(*where)
-        ):
-            self._park(where, parts, key)
-            return False
+        where = place.queue, place.key
+        if place.key:
+            if where in self._shut_keys or self._out_with[where] >= place.per_key or self.pacing.is_closed(*where):
+                self._park(where, kind, key)
+                return False
+            self._out_with[where] += 1
         self.pacing.spend(name, *where)
         self._out[name] = place
         self._out_of[place.queue] += 1
-        if place.key:
-            self._out_with[where] += 1
         # With as many slots as the pool has, the pool alone cannot pass the limit, so workers may look ahead.
         if place.slots and place.slots < self._slots and self._out_of[place.queue] >= place.slots:
             self._full.add(place.queue)
         return True
 
-    def _park(self, where: Where, parts: names.NameParts, key: str) -> None:
-        item = Parked(-parts.priority, key, parts.owner, needs.turn_of(parts))
-        heapq.heappush(self._parked.setdefault(where, []), item)
+    def _park(self, where: Where, kind: Kind, key: str) -> None:
+        heapq.heappush(self._parked.setdefault(where, []), Parked(kind.before, key, kind.owner, kind.turn))
 
     def release(self, name: str) -> tuple[str, list[Parked]]:
         """Count a name that was suggested as back; return the queue that may be open now ("": none) and the names
@@ -127,13 +152,11 @@ class Parking:
 
     def shut_key(self, name: str, key: str, where: Where, until_s: float | None = None) -> None:
         """Park a name behind its key, which lets no more in: until `until_s`, if its rate is why."""
-        parts = names.parse(name)
-        if parts is not None:
-            if until_s is None:
-                self._shut_keys.add(where)
-            else:
-                self.pacing.close(where, until_s)
-            self._park(where, parts, key)
+        if until_s is None:
+            self._shut_keys.add(where)
+        else:
+            self.pacing.close(where, until_s)
+        self._park(where, self._kind_of(name), key)
 
     def is_parked(self, where: Where) -> bool:
         """Return whether names wait behind a key."""
@@ -175,6 +198,7 @@ class Parking:
     def change(self, limits: Queues, slots: int) -> tuple[set[str], list[Parked]]:
         """Use other limits; return the queues that may be open now and all parked names."""
         self.limits = limits
+        self._kinds.clear()
         self._slots = slots
         opened = self._full | self._shut | self.pacing.clear()
         freed = [item for line in self._parked.values() for item in line]

@@ -9,11 +9,13 @@ here (see `run_order`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from queuectl.model import names, needs, order, queues
+from queuectl.model import flagged_names, names, needs, order, queues
 from queuectl.model.blocked_names import ALL, BlockedNames
 from queuectl.model.due_names import FAR_S, DueNames
+from queuectl.model.flagged_names import Group
 from queuectl.model.needs import Choice
 from queuectl.model.pacing import Where
 from queuectl.model.parking import Parked, Parking
@@ -98,6 +100,10 @@ class RunQueue:
                 lines.setdefault((0, "", ""), []).extend(order.keys_of_timed(timed))
             count += len(timed)
             self._known.update(timed)
+        if len(others) >= _MANY:
+            groups, others = flagged_names.split(others, now_at)
+            for group in groups:
+                count += self._take_group(group, lines, now_at, verified=verified)
         for name in others:
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):
@@ -128,6 +134,20 @@ class RunQueue:
         undated.sort(reverse=True)
         self._to_judge.update(dict.fromkeys(undated))
         return count
+
+    def _take_group(
+        self, group: Group, lines: dict[tuple[int, str, str], list[str]], now_at: float, *, verified: bool
+    ) -> int:
+        """Add the names of a group, those that could run now to `lines`; return their number."""
+        if self._is_choosy and self._choice.leaves(group.names[0], group.parts):
+            self._skipped.update(group.names)
+            return 0
+        self._known.update(group.names)
+        self._is_plain = self._is_plain and not group.parts.queue and not group.has_keys
+        self._waiting.add_many(group.later, far_from_at=math.inf if verified else now_at + FAR_S)
+        if group.sort_keys:
+            lines.setdefault(_line_of(group.parts), []).extend(group.sort_keys)
+        return len(group.names)
 
     def _new_stamp(self, now_at: float) -> str:
         """Return the stamp of a listing: later than every stamp before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from queuectl.model import names, order
+from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool.layout import (
     CANCELLED_ENDING,
@@ -47,10 +47,8 @@ class Listing(Layout):
             raise
 
     def waiting(self) -> tuple[list[str], list[str]]:
-        """List pending/ once: names that are only a generated id, and other names of possible jobs or batches."""
-        generated, others = names.split_generated(self.names(self._folders[PENDING]))
-        timed, others = order.split_timed(others)
-        return generated, [*timed, *filter(may_be_job, others)]
+        """List pending/ once: names that are only a generated id, and all others, which the run queue judges."""
+        return names.split_generated(self.names(self._folders[PENDING]))
 
     def waiting_names(self) -> list[str]:
         """Return the names of `waiting` in one list, without folders: for people and programs."""
