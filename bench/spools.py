@@ -146,8 +146,13 @@ def churn(parent: str, count: int) -> None:
 
 def runs(spool: SpoolDir) -> list[Run]:
     """The runs of the jobs in done/, in the order they ended."""
+    return runs_of(spool, [name.removesuffix(".json") for name in spool.job_names(DONE)])
+
+
+def runs_of(spool: SpoolDir, job_ids: list[str]) -> list[Run]:
+    """The runs of some jobs in done/, in the order they ended."""
     found = []
-    for name in spool.job_names(DONE):
+    for name in [f"{job_id}.json" for job_id in job_ids]:
         with open(spool.path(DONE, name), "rb") as file:
             document = json.load(file)
         started = ended = worker = None

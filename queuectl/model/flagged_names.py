@@ -17,6 +17,8 @@ from queuectl.model import names, order, times
 from queuectl.model.names import NameParts
 
 _DUE = ",due="
+# So many names are looked at first, whether others are of this kind at all.
+_SAMPLES = 20
 # Where the time of a due name begins and ends in its flags, and where the other flags begin.
 _TIME_AT, _TIME_END, _REST_AT = len(_DUE), len(_DUE) + len("20261124T031500"), len(_DUE) + len("20261124T031500Z")
 
@@ -41,6 +43,9 @@ def split(listed: list[str], now_at: float) -> tuple[list[Group], list[str]]:
     others: list[str] = []
     for start in range(0, len(listed), names.SPLIT_AT_ONCE):
         some = listed[start : start + names.SPLIT_AT_ONCE]
+        if not any(_flags_line().fullmatch(name) for name in some[:: max(1, len(some) // _SAMPLES)]):
+            others += some  # most listings have names of one kind: then each is parsed by itself at worst
+            continue
         text = "\n".join(some)
         found = _flags_line().findall(text)
         if len(found) != len(some) or text.count("\n") != len(some) - 1:  # rarely: some names are not usual

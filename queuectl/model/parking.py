@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -18,6 +18,8 @@ from queuectl.model.queues import DEFAULT, Place, Queues
 
 # Where the flags of a name with a generated id begin.
 _FLAGS_AT = len("YYYYMMDD-HHMMSS-UUUUUU-TTTT")
+# The usual flag of a due time: what follows it means the same without it.
+_DUE, _DUE_CHARS = ",due=", len(",due=YYYYMMDDTHHMMSSZ")
 _KINDS_AT_MOST = 10_000
 
 
@@ -67,6 +69,8 @@ class Parking:
         """What the rates let this pool suggest."""
         self._lacking: set[str] = set()
         """Needs that no node can fill now."""
+        self.depth_of: Callable[[str], int] = lambda _queue: 1
+        """How many names are suggested for each place of a queue with fewer slots than the pool."""
         self.kind = needs.ANY
         """Which jobs have turns at this moment: those that the worker which asks may get."""
 
@@ -79,7 +83,8 @@ class Parking:
         return queue in self._full or queue in self._shut or queue in self._paused or self.pacing.is_closed(queue)
 
     def _kind_of(self, name: str) -> Kind:
-        flags = name[_FLAGS_AT:]
+        is_due = name.startswith(_DUE, _FLAGS_AT)
+        flags = name[_FLAGS_AT + _DUE_CHARS :] if is_due else name[_FLAGS_AT:]
         kind = self._kinds.get(flags)
         if kind is not None and name.find(",") == _FLAGS_AT:
             return kind
@@ -88,7 +93,7 @@ class Parking:
             return Kind(None)
         place = queues.place(parts.queue, parts.key, parts.owner, self.limits)
         kind = Kind(place, -parts.priority, parts.owner, needs.turn_of(parts))
-        if parts.due_at is None and not parts.arrived and name.find(",") == _FLAGS_AT:
+        if not parts.arrived and name.find(",") == _FLAGS_AT and flags.startswith(",") and _DUE not in flags:
             if len(self._kinds) >= _KINDS_AT_MOST:
                 self._kinds.clear()
             self._kinds[flags] = kind
@@ -109,10 +114,23 @@ class Parking:
         self.pacing.spend(name, *where)
         self._out[name] = place
         self._out_of[place.queue] += 1
-        # With as many slots as the pool has, the pool alone cannot pass the limit, so workers may look ahead.
-        if place.slots and place.slots < self._slots and self._out_of[place.queue] >= place.slots:
+        if self._has_all_out(place):
             self._full.add(place.queue)
         return True
+
+    def narrow(self, name: str) -> Place | None:
+        """Return what limits a name that is out, if its queue has fewer slots than the pool; else None.
+
+        With as many slots as the pool has, the pool alone cannot pass the limit.
+        """
+        place = self._out.get(name)
+        return place if place is not None and 0 < place.slots < self._slots else None
+
+    def _has_all_out(self, place: Place) -> bool:
+        if not 0 < place.slots < self._slots:
+            return False
+        out = self._out_of[place.queue]
+        return out >= place.slots and out >= place.slots * self.depth_of(place.queue)
 
     def _park(self, where: Where, kind: Kind, key: str) -> None:
         heapq.heappush(self._parked.setdefault(where, []), Parked(kind.before, key, kind.owner, kind.turn))
@@ -128,7 +146,8 @@ class Parking:
         self._out_of[place.queue] -= 1
         if not self._out_of[place.queue]:
             del self._out_of[place.queue]
-        self._full.discard(place.queue)
+        if not self._has_all_out(place):
+            self._full.discard(place.queue)
         self._shut.discard(place.queue)
         where = (place.queue, place.key)
         if not place.key:

@@ -10,7 +10,7 @@ here (see `run_order`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from queuectl.model import flagged_names, names, needs, order, queues
 from queuectl.model.blocked_names import ALL, BlockedNames
@@ -20,7 +20,7 @@ from queuectl.model.needs import Choice
 from queuectl.model.pacing import Where
 from queuectl.model.parking import Parked, Parking
 from queuectl.model.queue_turns import QueueTurns
-from queuectl.model.queues import DEFAULT, Queues
+from queuectl.model.queues import DEFAULT, Place, Queues
 from queuectl.model.ready_lines import AnyLine, ReadyLines
 
 # Higher than every priority of a job.
@@ -43,6 +43,7 @@ class RunQueue:
         self._parking = Parking(limits or {}, slots)
         self._ready = ReadyLines(weight_of=self._weight_of, is_closed=self._parking.is_closed)
         self._is_plain = not limits  # no name so far can be limited
+        self._on_back: Callable[[str], None] = lambda _name: None
         self._choice, self._is_choosy = choice, choice.is_choosy
         self.has_needs = False
         """True once there was a job that needs resources."""
@@ -55,6 +56,24 @@ class RunQueue:
         self._to_judge: dict[str, None] = {}  # those of them that were not judged; the last one comes next
         self._seen_us = 0
         self._puts = 0  # numbers the keys of names that are put first, because a name may be put first twice
+
+    def look_ahead(self, depth_of: Callable[[str], int], on_back: Callable[[str], None]) -> None:
+        """Suggest `depth_of(queue)` names for each place of a queue with fewer slots than the pool.
+
+        `on_back` is called with each name that was limited and does not count as suggested any more, and with "" if
+        none does.
+        """
+        self._parking.depth_of = depth_of
+        self._on_back = on_back
+
+    @property
+    def is_plain(self) -> bool:
+        """True if no name so far can be limited."""
+        return self._is_plain
+
+    def narrow(self, name: str) -> Place | None:
+        """Return what limits a name that was taken, if its queue has fewer slots than the pool; else None."""
+        return None if self._is_plain else self._parking.narrow(name)
 
     def __len__(self) -> int:
         """Return the number of names that could run now."""
@@ -94,16 +113,16 @@ class RunQueue:
         count = len(generated)
         self._known.update(generated)
         seen, undated = self._new_stamp(now_at) if others else "", []
+        if len(others) >= _MANY:
+            groups, others = flagged_names.split(others, now_at)
+            for group in groups:
+                count += self._take_group(group, lines, now_at, verified=verified)
         if len(others) >= _MANY and not self._is_choosy:
             timed, others = order.split_timed(others)
             if timed:
                 lines.setdefault((0, "", ""), []).extend(order.keys_of_timed(timed))
             count += len(timed)
             self._known.update(timed)
-        if len(others) >= _MANY:
-            groups, others = flagged_names.split(others, now_at)
-            for group in groups:
-                count += self._take_group(group, lines, now_at, verified=verified)
         for name in others:
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):
@@ -242,6 +261,7 @@ class RunQueue:
         if len(self._known) != len(self._waiting) + len(self.blocked):
             self._known.intersection_update([*self._waiting.names, *self.blocked])
         self._parking.forget_out()
+        self._on_back("")
         self._ready.clear()
         self._undated.clear()
         self._to_judge.clear()
@@ -416,6 +436,7 @@ class RunQueue:
             return
         queue, freed = self._parking.release(name)
         if queue:
+            self._on_back(name)
             self._open(queue)
             self._put_back(freed)
 

@@ -43,6 +43,7 @@ from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool import sharing_out
 from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.lanes import Lanes
 from queuectl.pool.later_tries import LaterTries
 from queuectl.pool.pace import Pace
 from queuectl.pool.reported import ReportedOnce
@@ -81,6 +82,8 @@ class Dispatcher:
         """Names whose runs have ended, but whose worker cannot record the outcome."""
         self._reported = ReportedOnce(clock, notify, self._is_in_trouble)
         self._split_turns = SplitTurns(clock=clock)
+        self._lanes = Lanes(is_used=not any(worker.cluster_slots for worker in workers))
+        queue.look_ahead(self._lanes.depth, self._lanes.back)
 
     @property
     def is_empty(self) -> bool:
@@ -148,16 +151,22 @@ class Dispatcher:
                 self.take_back(worker)
         willing = [worker for worker in self._workers if worker.may_get_names]
         if willing and (key := self._split_turns.take()) is not None:
-            min(willing, key=sharing_out.load).feed([key], now_s)
+            min(willing, key=sharing_out.load).feed([key], now_s, {})
         for kind, some in sharing_out.by_kind(willing, has_needs=self._queue.has_needs):
             room = sharing_out.rooms(some, self._pace.names_at_once(), careful=careful)
-            given = sharing_out.share_out(room, functools.partial(self._queue.take, kind), self._left_to_start())
+            route = None if self._queue.is_plain else functools.partial(self._route, now_s)
+            given = sharing_out.share_out(room, functools.partial(self._queue.take, kind), self._left_to_start(), route)
             for worker, names in given.items():
-                worker.feed(names, now_s)
+                worker.feed(names, now_s, self._lanes.at_once(worker, names))
         idle = [worker for worker in willing if worker.free]
         if idle:
             self._share(list(idle), now_s)
         return bool(idle)
+
+    def _route(self, now_s: float, name: str, worker: WorkerProcess) -> WorkerProcess:
+        """Return the worker that gets a name: `worker`, unless another one has a lane of its queue."""
+        place = self._queue.narrow(name)
+        return worker if place is None else self._lanes.choose(name, place.queue, place.slots, worker, now_s)
 
     def _left_to_start(self) -> float:
         """Return how many runs may still be started."""
@@ -195,12 +204,15 @@ class Dispatcher:
                     continue  # the worker makes its step
                 if now_s - worker.outstanding[name] >= SHARE_AFTER_S:
                     other = next((each for each in idle if each is not worker and each.may_run(name)), None)
-                    if other is None:
+                    if other is None or self._lanes.is_kept(worker, name, now_s):
                         continue
                     idle.remove(other)
                     del worker.outstanding[name]
                     worker.unanswered.add(name)
-                    other.feed([name], now_s)
+                    if (place := self._queue.narrow(name)) is not None:
+                        self._lanes.back(name)
+                        self._lanes.choose(name, place.queue, place.slots, other, now_s)
+                    other.feed([name], now_s, self._lanes.at_once(other, [name]))
 
     def split(self, name: str) -> bool:
         """Tell the least loaded worker to split a file of many jobs; return False if no worker may get names."""
@@ -240,10 +252,18 @@ class Dispatcher:
             del self._unsettled[name]
             self._queue.forget(name)
 
+    def started(self, worker: WorkerProcess, name: str, job_id: str) -> None:
+        """Record that a command runs which lasts."""
+        worker.running[name] = job_id
+        worker.running_since_s = self._clock.monotonic()
+        self._lanes.lasts(name)
+
     def settled(self, worker: WorkerProcess, name: str, *, counts: bool, took_s: float | None = None) -> None:
         """Record that a run has ended after `took_s`; `counts` is False for a run that was put back."""
         if took_s is not None:
             self._pace.record(took_s)
+            if not self._queue.is_plain:
+                self._lanes.ended(name, took_s, self._clock.monotonic())
         worker.outstanding.pop(name, None)
         worker.unanswered.discard(name)
         worker.running.pop(name, None)

@@ -69,8 +69,7 @@ class Outcomes:
                 self._take_finished(worker, report)
                 self._core.notify(report)
             case Started():
-                worker.running[report.name] = report.job_id
-                worker.running_since_s = self._core.session.clock.monotonic()
+                self._core.dispatcher.started(worker, report.name, report.job_id)
                 self._core.notify(report)
             case Passed():
                 self.passed(worker, report.name, report.declined)

@@ -14,11 +14,12 @@ class Pace:
     """An estimate of how long the next job takes."""
 
     def __init__(self) -> None:
-        self._job_s = AHEAD_S
+        self.job_s = AHEAD_S
+        """The estimate, in seconds."""
 
     def record(self, took_s: float) -> None:
         """Take a run into account."""
-        self._job_s += (min(took_s, 1.0) - self._job_s) * _SHARE
+        self.job_s += (min(took_s, 1.0) - self.job_s) * _SHARE
 
     def names_at_once(self) -> int:
         """Return how many names a worker may have, including the one that it runs.
@@ -26,5 +27,5 @@ class Pace:
         If jobs take more than half of `AHEAD_S`, the number is one, because a worker would soon return the names behind
         such a job (see `dispatcher.LONG_S`).
         """
-        ahead = int(AHEAD_S / max(self._job_s, 1e-3))
+        ahead = int(AHEAD_S / max(self.job_s, 1e-3))
         return 1 + min(AHEAD_AT_MOST, ahead) if ahead > 1 else 1

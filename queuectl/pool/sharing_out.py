@@ -11,7 +11,7 @@ from queuectl.pool.worker_process import WorkerProcess
 
 def load(worker: WorkerProcess) -> float:
     """Return how many names a worker has for each of its slots; infinite for a worker without slots (no node)."""
-    return len(worker.outstanding) / worker.slots if worker.slots else math.inf
+    return (len(worker.outstanding) - worker.behind) / worker.slots if worker.slots else math.inf
 
 
 def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[WorkerProcess, int]:
@@ -21,9 +21,13 @@ def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[Wor
     many names each. With `careful`, a worker with an idle slot gets one name at a time.
     """
     if careful:
-        return {worker: len(worker.running) + 1 - len(worker.outstanding) for worker in willing if worker.free}
+        return {
+            worker: len(worker.running) + 1 - len(worker.outstanding) + worker.behind
+            for worker in willing
+            if worker.free
+        }
     return {
-        worker: most * worker.slots - len(worker.outstanding)
+        worker: most * worker.slots - len(worker.outstanding) + worker.behind
         for worker in willing
         if worker.free or load(worker) <= most / 2
     }
@@ -39,15 +43,23 @@ def by_kind(willing: list[WorkerProcess], *, has_needs: bool) -> list[tuple[str,
 
 
 def share_out(
-    room: dict[WorkerProcess, int], take: Callable[[], str | None], most: float
+    room: dict[WorkerProcess, int],
+    take: Callable[[], str | None],
+    most: float,
+    route: Callable[[str, WorkerProcess], WorkerProcess] | None = None,
 ) -> dict[WorkerProcess, list[str]]:
-    """Return up to `most` names from `take`, each for the worker with the most room per slot at that moment."""
+    """Return up to `most` names from `take`, each for the worker with the most room per slot at that moment.
+
+    `route` may send a name to another worker.
+    """
     given: dict[WorkerProcess, list[str]] = {}
     while room and most > 0:
         worker = max(room, key=lambda worker: room[worker] / worker.slots)
         if room[worker] <= 0 or (name := take()) is None:
             break
-        given.setdefault(worker, []).append(name)
-        room[worker] -= 1
+        found = worker if route is None else route(name, worker)
+        given.setdefault(found, []).append(name)
+        if found is worker:
+            room[worker] -= 1
         most -= 1
     return given

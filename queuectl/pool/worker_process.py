@@ -52,6 +52,8 @@ class WorkerProcess:
         self.name = ""
         self.outstanding: dict[str, float] = {}
         """Names given to the worker and not answered yet, with the time (monotonic)."""
+        self.behind = 0
+        """How many of these wait for the end of another one, because their queue runs few at once (`lanes`)."""
         self.unanswered: set[str] = set()
         """Names reassigned to other workers because this one was slow. It gets no new names until it has answered for
         these."""
@@ -85,7 +87,7 @@ class WorkerProcess:
     @property
     def free(self) -> int:
         """How many slots have nothing to do."""
-        return max(0, self.slots - len(self.outstanding))
+        return max(0, self.slots - len(self.outstanding) + self.behind)
 
     def job_ids(self, now_s: float) -> set[str]:
         """Return the ids of the jobs that it runs, or that it may have started a moment ago.
@@ -145,10 +147,10 @@ class WorkerProcess:
         self.name = spec.name
         self.is_ready = False
 
-    def feed(self, names: list[str], now_s: float) -> None:
-        """Suggest names to the worker."""
+    def feed(self, names: list[str], now_s: float, at_once: dict[str, int]) -> None:
+        """Suggest names to the worker; `at_once` is as in `Feed`."""
         self.outstanding.update(dict.fromkeys(names, now_s))
-        self.send(Feed(names))
+        self.send(Feed(names, at_once))
 
     def resize(self, slots: int) -> None:
         """Change the number of slots. Running jobs continue."""

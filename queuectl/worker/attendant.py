@@ -116,6 +116,7 @@ class Attendant:
                 else:
                     if ended is None:
                         self._link.report(Started(name, claimed.job_id, claimed.attempt, command))
+                        self._link.return_behind(name)
                         self._link.flush()
                         command = ""
                     outcome = yield from self._watch(attended, run, ended)

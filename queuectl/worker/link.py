@@ -7,10 +7,11 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any, assert_never
 
-from queuectl.jobs.verdict import Claimed
+from queuectl.jobs.verdict import Claimed, Returned
 from queuectl.system.clock import Clock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import Executor
+from queuectl.worker.lanes import Lanes
 from queuectl.worker.messages import (
     Abandon,
     Cancel,
@@ -18,6 +19,7 @@ from queuectl.worker.messages import (
     Kill,
     Leave,
     Order,
+    Passed,
     Reload,
     Report,
     Resize,
@@ -37,6 +39,8 @@ class Link:
         self.channel = Channel(conn, executor)
         self.names: deque[str] = deque()
         """Names to claim, in this order."""
+        self.lanes = Lanes()
+        """The names that wait behind others of their queue."""
         self.to_split: set[str] = set()
         """The names of files of many jobs that must be split without waiting any longer."""
         self.slots = 0
@@ -94,6 +98,7 @@ class Link:
     def retire(self) -> None:
         """Claim no more jobs, not those either whose names wait here; the supervisor gives these to others."""
         self.is_stopping = True
+        self.lanes.give_all_back(self.names)
         self.names.clear()
 
     def note_stop(self) -> None:
@@ -111,9 +116,11 @@ class Link:
 
     def _take_in(self, order: Order) -> None:
         match order:
-            case Feed(names):
+            case Feed(names, at_once):
+                if at_once:
+                    self.names.extendleft(reversed(self.lanes.take_in(names, at_once)))
                 self.names.extend(names)
-                self._low_water = len(self.names) // 2
+                self._low_water = (len(self.names) + self.lanes.waiting) // 2
             case SplitFile(name):
                 self.to_split.add(name)
                 self.names.append(name)
@@ -148,10 +155,16 @@ class Link:
             self.flush_by_s = self._reported_s + _REPORT_WITHIN_S
         self._reports.append(report)
 
+    def return_behind(self, name: str) -> None:
+        """Return the names that wait for the end of a run, because it lasts, or its queue lets no more in."""
+        if self.lanes.waiting:
+            for each in reversed(self.lanes.give_back(name)):
+                self.report(Passed(each, Returned()))
+
     def flush(self) -> None:
         """Send the reports, or drop them if the supervisor is gone. An empty message says that this worker is ready."""
         self._reported_s = self._clock.monotonic()
-        self._low_water = len(self.names) // 2
+        self._low_water = (len(self.names) + self.lanes.waiting) // 2
         reports, self._reports = self._reports, []
         self.flush_by_s = math.inf
         if not self.channel.is_connected:
@@ -164,5 +177,5 @@ class Link:
 
     def flush_in_time(self) -> None:
         """Send the reports if few names are left or if the last report was a while ago."""
-        if len(self.names) <= self._low_water or self.flush_by_s < self._clock.monotonic():
+        if len(self.names) + self.lanes.waiting <= self._low_water or self.flush_by_s < self._clock.monotonic():
             self.flush()

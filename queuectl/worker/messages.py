@@ -22,6 +22,8 @@ class Feed(NamedTuple):
     """Try to claim these names, in this order, after those that you have."""
 
     names: list[str]
+    at_once: dict[str, int] | None = None
+    """Run at most so many jobs of these queues at once. Return the names behind a job that lasts."""
 
 
 class SplitFile(NamedTuple):

@@ -72,7 +72,9 @@ class Recorder:
         while self._spool.restored:
             self._link.report(Restored(self._spool.restored.pop()))
         is_plain = outcome.kind == lifecycle.SUCCEEDED and settled is not None and not outcome.left
-        slot.renew(is_plain=is_plain, is_free=run.is_last and bool(self._link.names) and not self._link.is_stopping)
+        link = self._link
+        has_more = bool(link.names or link.lanes.waiting)
+        slot.renew(is_plain=is_plain, is_free=run.is_last and has_more and not link.is_stopping)
 
     def try_again(self, *, at_once: bool = False) -> None:
         """Try again to record the kept outcomes: those that are due, or all."""

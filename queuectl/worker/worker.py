@@ -23,7 +23,7 @@ from queuectl.flows.admission import Admission
 from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Settlements
-from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Paused, Returned
+from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Gated, Paused, Returned
 from queuectl.model import queues
 from queuectl.spool import batch, pause
 from queuectl.spool.session import Session
@@ -102,7 +102,11 @@ class Worker:
             if link.new_queues is not None:
                 self._use_queues(link.new_queues)
             if self._free and link.names and not link.is_stopping:
-                self._work(link.names.popleft())
+                name = link.names.popleft()
+                if link.lanes.queue_of:
+                    self._work_in_lane(name)
+                else:
+                    self._work(name)
             if link.flush_by_s < math.inf:
                 link.flush_in_time()
             again_s = math.inf
@@ -216,6 +220,8 @@ class Worker:
         except StopIteration:
             del self._runs[run]
             self._free.append(run.slot)
+            if self._link.lanes.queue_of:
+                self._leave_lane(run.name)
         except Exception as defect:
             self._isolate(run, defect)
         else:
@@ -284,6 +290,18 @@ class Worker:
             self._runs[run] = None
             self._resume(run)
 
+    def _work_in_lane(self, name: str) -> None:
+        """Claim a name like `_work`, unless it must wait for the end of another one."""
+        if not self._link.lanes.must_wait(name):
+            self._work(name)
+            if not any(run.name == name for run in self._runs):
+                self._leave_lane(name)
+
+    def _leave_lane(self, name: str) -> None:
+        """Claim the name next that waited for this one, if there is one."""
+        if (follower := self._link.lanes.ended(name)) is not None:
+            self._link.names.appendleft(follower)
+
     def _is_paused(self) -> bool:
         """Return whether no job may be started now."""
         now_s = self._claimed_s = self._clock.monotonic()
@@ -326,6 +344,8 @@ class Worker:
         if isinstance(claimed, Dead):
             error_text.write(self._session, claimed.name)
         link.report(Passed(name, claimed))
+        if isinstance(claimed, Gated):
+            link.return_behind(name)
         return None
 
     def _give_up(self, slot: Slot, error: OSError, name: str = "") -> None:
@@ -336,10 +356,11 @@ class Worker:
 
     def _hand_back(self, name: str, why: Paused | Returned) -> None:
         """Return this name and all queued ones, in reverse: each return goes to the front of the pool's queue."""
-        for other in reversed([name, *self._link.names]):
+        link = self._link
+        for other in reversed([name, *link.lanes.give_all_back(link.names), *link.names]):
             if other:
-                self._link.report(Passed(other, why))
-        self._link.names.clear()
+                link.report(Passed(other, why))
+        link.names.clear()
 
 
 def describe(defect: Exception) -> str:
