@@ -44,6 +44,23 @@ def test_limits_hold_over_two_pools(spool: SpoolDir, tmp_path: Path) -> None:
     assert [boards.read(spool, queue_name) for queue_name in ("mail", "default")] == [[], []]
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_short_jobs_of_a_serial_queue_run_one_at_a_time(spool: SpoolDir, tmp_path: Path, processes: str) -> None:
+    """A pool that looks ahead in a queue of one slot runs its jobs in order, never two at once, others beside (P12)."""
+    witness = Witness(tmp_path / "witness")
+    queuectl(spool, "config", "set", "queues.mail.slots", "1")
+    queuectl(spool, "config", "set", "worker_processes", processes)
+    queue, quick = Spool(spool.root), witness.command()
+    queue.enqueue_many([{"id": f"mail{n:02}", "command": quick, "queue": "mail"} for n in range(60)])
+    queue.enqueue_many([{"id": f"free{n}", "command": quick} for n in range(20)])
+    with Pool(spool, "--drain", count=4) as pool:
+        assert pool.wait() == 0
+    ends_with(spool, {DONE: 80, PENDING: 0})
+    started = [job_id for kind, job_id, _, _ in witness.lines() if kind == "S" and job_id.startswith("mail")]
+    assert started == [f"mail{n:02}" for n in range(60)]
+    assert most_at_once(witness, "mail") == 1
+
+
 def test_running_pool_uses_a_changed_limit_and_pauses_a_queue(spool: SpoolDir, tmp_path: Path) -> None:
     """`config set` opens places at once, a bad edit is told once and changes nothing, PAUSED-QUEUE holds one queue."""
     witness = Witness(tmp_path / "witness")
