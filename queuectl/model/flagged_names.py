@@ -44,7 +44,7 @@ def split(listed: list[str], now_at: float) -> tuple[list[Group], list[str]]:
     for start in range(0, len(listed), names.SPLIT_AT_ONCE):
         some = listed[start : start + names.SPLIT_AT_ONCE]
         if not any(_flags_line().fullmatch(name) for name in some[:: max(1, len(some) // _SAMPLES)]):
-            others += some  # most listings have names of one kind: then each is parsed by itself at worst
+            others += some  # a listing mostly has names of one kind
             continue
         text = "\n".join(some)
         found = _flags_line().findall(text)
