@@ -135,12 +135,15 @@ class Starts:
     def _log(self, where: Where, rate: Rate) -> _Log:
         """Open a log; create it if it is missing. A torn end counts for nothing, and is overwritten."""
         fd = self._open.get(where)
-        if fd is not None:
+        info = None if fd is None else os.fstat(fd)
+        if fd is None or info is None or not info.st_nlink:  # without a name it was deleted or replaced
+            fd = self._open_anew(where)
             info = os.fstat(fd)
-            if info.st_nlink:  # otherwise it was deleted or replaced
-                self._open.move_to_end(where)
-                return _Log(where, fd, info.st_size - info.st_size % LINE_BYTES, rate)
-            self._forget(where)
+        self._open.move_to_end(where)
+        return _Log(where, fd, info.st_size - info.st_size % LINE_BYTES, rate)
+
+    def _open_anew(self, where: Where) -> int:
+        self._forget(where)
         path = self._spool.starts_path(*where)
         while True:
             try:
@@ -151,8 +154,7 @@ class Starts:
         if len(self._open) >= max(_OPEN_AT_MOST, 2):
             self._forget(next(iter(self._open)))
         self._open[where] = fd
-        size = os.fstat(fd).st_size
-        return _Log(where, fd, size - size % LINE_BYTES, rate)
+        return fd
 
     def _forget(self, where: Where) -> None:
         if (fd := self._open.pop(where, None)) is not None:

@@ -191,8 +191,9 @@ def test_few_starts_ahead_of_the_clock_count_too(tmp_path: Path) -> None:
         assert isinstance(_try(desk, 1002), Claimed)
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
 @pytest.mark.parametrize("damage", ["torn", "garbage", "deleted", "zeros"])
-def test_damaged_log_stops_nothing(tmp_path: Path, damage: str) -> None:
+def test_damaged_log_stops_nothing(tmp_path: Path, damage: str, is_open: bool) -> None:
     """A torn end is cut; a line that is none counts as a start; a log that is gone begins anew."""
     desk = _desk(tmp_path, api=Queue(rate="2/10s"))
     _try(desk, 1)
@@ -201,6 +202,8 @@ def test_damaged_log_stops_nothing(tmp_path: Path, damage: str) -> None:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes() + {"torn": b"2026-11", "garbage": b"x" * 25, "zeros": bytes(25)}[damage])
+    if not is_open:
+        desk = Desk(desk.spool, worker="w2", clock=desk.clock, settings=desk.settings)
     found = [type(_try(desk, number)) for number in (2, 3, 4)]
     wanted = {
         "torn": [Claimed, Gated, Gated],
