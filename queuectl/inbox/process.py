@@ -94,6 +94,7 @@ class _Loop:
         self._scan_s = session.settings.scan_s
         self._takes = True
         self._reported_drained: bool | None = None
+        self._polled_s = 0.0
 
     def run(self) -> None:
         while not self._lock.try_acquire():
@@ -117,7 +118,8 @@ class _Loop:
         began_s = self._clock.monotonic()
         published = self._poller.step()
         state = self._poller.state
-        took_s = self._clock.monotonic() - began_s
+        self._polled_s = self._clock.monotonic()
+        took_s = self._polled_s - began_s
         self._poller.show(every_s=_SHOW_EVERY_S)
         self._report(published, is_drained=bool(state.trouble) or self._poller.is_drained)
         if state.waiting and published:
@@ -161,8 +163,12 @@ class _Loop:
             assert self._watch is not None
             found = self._watch.names()
             if not self._watch.armed or any(map(self._poller.is_news, found)):
-                # Events come in crowds; one poll is enough for all of them.
-                until_s = min(until_s, self._clock.monotonic() + _PAUSE_S)
-                if self._conn.poll(_PAUSE_S):
+                # Events come in crowds; one poll is enough for all of them. But a rename is complete, so the first
+                # one after a quiet time is not kept waiting.
+                now_s = self._clock.monotonic()
+                is_first = bool(self._poller.renamed) and now_s - self._polled_s >= _PAUSE_S
+                pause_s = 0.0 if is_first else _PAUSE_S
+                until_s = min(until_s, now_s + pause_s)
+                if self._conn.poll(pause_s):
                     continue
                 return ""

@@ -148,6 +148,50 @@ def test_move_on_a_file_system_without_the_flag(tmp_path: Path, monkeypatch: pyt
         assert target.read_bytes() == b"a"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="handles of folders are of POSIX")
+@pytest.mark.parametrize("has_flag", [True, False])
+def test_move_between_two_open_folders_goes_where_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_flag: bool
+) -> None:
+    """P7: by their handles, whatever their paths lead to later; a name that is taken is not replaced."""
+    if not has_flag:
+        import ctypes
+
+        def unsupported(*_facts: object) -> int:
+            ctypes.set_errno(errno.EINVAL)
+            return -1
+
+        monkeypatch.setattr(libc, "rename_no_replace", unsupported)
+    for name in ("from", "to"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "from" / "a").write_text("a")
+    (tmp_path / "to" / "taken").write_text("b")
+    source, target = (files.open_folder_in(str(tmp_path / name), at=None, to_list=True) for name in ("from", "to"))
+    try:
+        os.rename(tmp_path / "to", tmp_path / "elsewhere")
+        (tmp_path / "to").mkdir()
+        with pytest.raises(FileExistsError):
+            disk.move("a", "taken", at=source, to=target)
+        disk.move("a", "b", at=source, to=target)
+    finally:
+        os.close(source)
+        os.close(target)
+    assert sorted(os.listdir(tmp_path / "elsewhere")) == ["b", "taken"] and not os.listdir(tmp_path / "to")
+    assert (tmp_path / "elsewhere" / "taken").read_text() == "b"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_a_folder_gets_exactly_its_mode(tmp_path: Path) -> None:
+    """P10: working/ of an inbox is closed to others, and failed/ as open as the inbox, whatever the umask."""
+    mask = os.umask(0o027)
+    try:
+        for mode in (0o700, 0o1777, 0o3770):
+            disk.make_folder_in(str(tmp_path / oct(mode)), mode)
+            assert stat.S_IMODE((tmp_path / oct(mode)).stat().st_mode) == mode
+    finally:
+        os.umask(mask)
+
+
 def test_move_of_what_is_gone_says_so(tmp_path: Path) -> None:
     """Who comes second to a rename is told."""
     with pytest.raises(FileNotFoundError):
