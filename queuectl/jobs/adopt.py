@@ -110,10 +110,7 @@ class Adopter:
                     data = record.frame(judged.spec, judged.events)
                     self._spool.replace_file(taken.here.path, data, hint=spec["id"], sync=session.syncs_all)
                     return Skipped(self._spool.move(taken.here, DONE, record_name(spec["id"])))
-            adopted = self._adopt(taken, judged.spec, judged.events, start)
-            if isinstance(adopted, Claimed):
-                unique_drops.started(session, adopted.record)
-        return adopted
+            return self._adopt(taken, judged.spec, judged.events, start)
 
     def _final_id(self, taken: Taken, wanted: str | None, held: contextlib.ExitStack, *, keep: bool) -> str | None:
         """Return the id of a dropped job, with its stripe held; None if that stripe is busy.

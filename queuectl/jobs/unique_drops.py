@@ -12,7 +12,6 @@ from queuectl.jobs import unique_enqueue, uniques
 from queuectl.model import document, record, uniqueness
 from queuectl.model.lifecycle import DONE, PENDING
 from queuectl.model.record import Record
-from queuectl.model.spec import UNTIL_STARTED
 from queuectl.model.uniqueness import Accepted, Duplicate
 from queuectl.spool import key_notes
 from queuectl.spool.layout import Located, name_for, record_name
@@ -58,13 +57,6 @@ def judged(
         key_notes.write(spool, terms.key, uniqueness.note_of(spec["id"], name, terms, verdict, now_at), sync=False)
         # The drop is in the spool, and the note names it: the jobs that it replaces may go before it is a record.
         yield Judged(made, changed) if uniques.replace_all(session, verdict.replaces, by=spec["id"]) else None
-
-
-def started(session: Session, item: Record) -> None:
-    """Give up the key of a drop that was started at once, if it holds the key only until then. Raises OSError."""
-    terms = uniques.terms_of(item)
-    if terms.until == UNTIL_STARTED and (note := key_notes.read(session.spool, terms.key)) is not None:
-        uniques.give_up(session, terms, note)
 
 
 def publish(session: Session, path: str, data: bytes, move: Callable[[Record], str]) -> str:

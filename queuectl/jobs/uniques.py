@@ -18,7 +18,7 @@ from queuectl.model import history, lifecycle, names, record, uniqueness
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, SKIPPED, STARTED
 from queuectl.model.record import Record
 from queuectl.model.spec import REPLACE, UNTIL_STARTED
-from queuectl.model.uniqueness import Accepted, Duplicate, Note, Terms
+from queuectl.model.uniqueness import Accepted, Duplicate, Note, Place, Terms
 from queuectl.spool import key_notes
 from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.session import Session
@@ -60,13 +60,31 @@ def judge(session: Session, terms: Terms, job_id: str) -> Accepted | Duplicate:
     if note is not None and note.id == job_id:  # an earlier try noted this very job
         verdict: Accepted | Duplicate = uniqueness.again(note)
     else:
-        verdict = uniqueness.judge(note, key_notes.place_of(spool, note), terms, session.clock.now())
+        verdict = uniqueness.judge(note, _place_of(session, note), terms, session.clock.now())
     if isinstance(verdict, Duplicate) or not verdict.replaces:
         return verdict
     if verdict.behind:
         first = key_notes.place_of(spool, Note(verdict.behind))
         verdict = verdict if first.waits or first.runs else verdict._replace(behind="")
     return verdict._replace(replaces=tuple(each for each in verdict.replaces if not spool.holds(each, (DONE,))))
+
+
+def _place_of(session: Session, note: Note | None) -> Place:
+    """Return where the newest job is.
+
+    A job that holds its key until it has started counts as waiting while a worker claims it, and as running while it
+    waits for a retry.
+    """
+    if note is None or note.until != UNTIL_STARTED:
+        return key_notes.place_of(session.spool, note)
+    found = key_notes.find(session.spool, note)
+    if found is None or found.state not in (PENDING, RUNNING):
+        return Place()
+    try:
+        has_started = session.spool.read(found.state, found.name).record.standing().starts > 0
+    except (DamagedRecordError, OSError):  # a drop, or it moves on this instant
+        has_started = False
+    return Place(waits=not has_started, runs=has_started)
 
 
 def ask(
@@ -97,8 +115,11 @@ def ask(
         if note is not None and is_mine and not replace_all(session, note.replaces, by=item.id):
             put_back(session, here, name)
             return Busy()
-        if note is None or is_mine or not _holds(session, note):
-            _take_key(session, terms, item.id, note if is_mine else None, is_new=note is None or not is_mine)
+        if note is None or (not is_mine and not _holds(session, note)):
+            mine = uniqueness.note_of(item.id, "", terms, Accepted(), session.clock.now())
+            key_notes.write(spool, terms.key, mine, sync=False)
+            return None
+        if is_mine:
             return None
         other = note.id
     now_at = session.clock.now()
@@ -114,16 +135,6 @@ def _holds(session: Session, note: Note) -> bool:
     """Return whether the job of a note waits or runs."""
     place = key_notes.place_of(session.spool, note)
     return place.waits or place.runs
-
-
-def _take_key(session: Session, terms: Terms, job_id: str, note: Note | None, *, is_new: bool) -> None:
-    """Let the note name a job that starts; or, if it holds the key only until then, nobody."""
-    if note is None:
-        note = uniqueness.note_of(job_id, "", terms, Accepted(), session.clock.now())
-    if terms.until == UNTIL_STARTED:
-        give_up(session, terms, note)
-    elif is_new:
-        key_notes.write(session.spool, terms.key, note, sync=False)
 
 
 def give_up(session: Session, terms: Terms, note: Note) -> None:
@@ -245,7 +256,7 @@ def settled(session: Session, item: Record, to: str, name: str) -> None:
         note = key_notes.read(spool, terms.key) if is_locked else None
         if note is None or note.id != item.id:
             return
-        if to != PENDING:
+        if to != PENDING or terms.until == UNTIL_STARTED:
             give_up(session, terms, note)
         elif note.name != name and name != names.held_name(note.name):
             key_notes.write(spool, terms.key, uniqueness.renamed(note, name), sync=False)

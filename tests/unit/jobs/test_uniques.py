@@ -14,7 +14,7 @@ from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.jobs import submission, unique_enqueue, uniques
 from queuectl.jobs.arguments import JobId
 from queuectl.jobs.requeue import requeue
-from queuectl.jobs.verdict import Busy, Claimed, Later, Skipped
+from queuectl.jobs.verdict import Busy, Claimed, Gated, Later, Skipped
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.uniqueness import Note
 from queuectl.spool import key_notes
@@ -110,7 +110,7 @@ def test_until_started_gives_the_key_up_at_the_start(desk: Desk) -> None:
     add(desk, "a", unique_until="started", max_retries=1)
     assert add(desk, "b", unique_until="started") == "a"
     claimed = desk.start(only(desk.spool, PENDING))
-    assert noted(desk) == "" and add(desk, "b", unique_until="started") == "b"
+    assert add(desk, "b", unique_until="started") == "b"
     settled = desk.settlements.settle(claimed, FAILED)
     assert noted(desk) == "b"
     desk.clock.advance(3600)
@@ -390,7 +390,29 @@ def test_a_drop_replaces_the_job_that_waits(desk: Desk) -> None:
 def test_a_drop_until_started_gives_the_key_up_at_once(desk: Desk) -> None:
     """A drop that a free worker starts."""
     desk.start(drop(desk, "a.json", unique_until="started"))
-    assert noted(desk) == "" and isinstance(desk.claim(drop(desk, "b.json")), Claimed)
+    assert isinstance(desk.claim(drop(desk, "b.json")), Claimed)
+
+
+def test_a_job_behind_a_full_gate_keeps_its_key(desk: Desk, other_desk: Desk) -> None:
+    """Its claim puts it back without a start; a newcomer that comes at that moment is skipped, too."""
+    desk.enqueue(id="first", key="x")
+    other_desk.start(only_of(desk, "first"))
+    add(desk, "a", unique_until="started", key="x")
+    assert isinstance(desk.claim(only_of(desk, "a")), Gated)
+    assert add(desk, "b", unique_until="started") == "a"
+    os.rename(desk.spool.path(PENDING, only_of(desk, "a")), desk.spool.path(RUNNING, "a.json"))
+    assert add(desk, "b", unique_until="started") == "a"
+
+
+def test_a_retry_of_a_job_that_has_started_keeps_nobody_out(desk: Desk) -> None:
+    """Also if its note could not be put right when it was settled."""
+    add(desk, "a", unique_until="started", max_retries=1)
+    note = key_notes.read(desk.spool, "k")
+    assert note is not None
+    desk.run(only(desk.spool, PENDING), FAILED)
+    key_notes.write(desk.spool, "k", note, sync=False)
+    assert add(desk, "b", unique_until="started") == "b"
+    assert waiting(desk) == ["a", "b"]
 
 
 def test_a_drop_with_another_id_than_its_name_is_started(desk: Desk) -> None:
