@@ -109,7 +109,8 @@ class Adopter:
                     # Not fsynced by default: of a job that does not run, a power cut may take the record.
                     data = record.frame(judged.spec, judged.events)
                     self._spool.replace_file(taken.here.path, data, hint=spec["id"], sync=session.syncs_all)
-                    return Skipped(self._spool.move(taken.here, DONE, record_name(spec["id"])))
+                    why = judged.events[-1]["reason"]
+                    return Skipped(self._spool.move(taken.here, DONE, record_name(spec["id"])), why)
             return self._adopt(taken, judged.spec, judged.events, start)
 
     def _final_id(self, taken: Taken, wanted: str | None, held: contextlib.ExitStack, *, keep: bool) -> str | None:

@@ -229,7 +229,7 @@ def _skip_replaced(session: Session, here: Located, name: str, by: str) -> bool:
 def _end(session: Session, here: Located, data: bytes, item: Record, events: list[dict[str, Any]], fd: int) -> Skipped:
     tail = record.append(len(data), events, empty=not item.history)
     disk.append(here.path, tail, sync=session.syncs_all, fd=fd)
-    return Skipped(session.spool.move(here, DONE, record_name(item.id)))
+    return Skipped(session.spool.move(here, DONE, record_name(item.id)), events[-1]["reason"])
 
 
 def name_in(session: Session, spec: dict[str, Any], events: list[dict[str, Any]]) -> str:

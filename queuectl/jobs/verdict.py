@@ -203,10 +203,11 @@ class Dead(NamedTuple):
 class Skipped(NamedTuple):
     """The job is in done/ as `name` without a run: there is nothing to do.
 
-    It was to run if a parent is dead, and the parent succeeded; or another job has its unique key.
+    It was to run if a parent is dead, and the parent succeeded; or another job has its unique key (`why`).
     """
 
     name: str
+    why: str = ""
 
 
 # ----------------------------------------------------------------------------------------------- files of many jobs

@@ -131,7 +131,7 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
         str | dict[str, ParentValue] | list[str | dict[str, ParentValue]] | None,
         Meta(
             description="Jobs that must end before this one may start, at most 1,000: ids, or objects with `id` and "
-            "`when` (done, ended or dead; default: done).",
+            "`when` (done, ended, dead or over; default: done).",
             examples=["job1", ["job1", {"id": "job2", "when": "ended"}]],
             extra={"takes": PARENTS_EXPECTED},
         ),

@@ -19,9 +19,9 @@ from queuectl.model.history import Event
 from queuectl.model.members import Members
 from queuectl.model.spec import Parent, ParentValue, Recorded
 
-DONE, ENDED, DEAD = lifecycle.DONE, "ended", "dead"
-"""The conditions: it succeeded; it ended, in either way; it is dead or cancelled."""
-CONDITIONS = (DONE, ENDED, DEAD)
+DONE, ENDED, DEAD, OVER = lifecycle.DONE, "ended", "dead", "over"
+"""The conditions: it succeeded; it ended, in either way; it is dead or cancelled; it ended, or is in no folder."""
+CONDITIONS = (DONE, ENDED, DEAD, OVER)
 AT_MOST = 1000
 """How many parents a job may have."""
 EXPECTED = spec.PARENTS_EXPECTED
@@ -64,8 +64,11 @@ class Asked(Sequence[Parent]):
         return -1
 
     def is_member(self, job_id: str) -> bool:
-        """Return whether a parent is in a range: such a job counts as ended, and as done, if it is nowhere."""
-        return any(isinstance(ids, Members) and ids.find(job_id) >= 0 for _, ids, _ in self._parts)
+        """Return whether a parent counts as done if it is nowhere: it is in a range, or is to be over."""
+        return any(
+            ids.find(job_id) >= 0 if isinstance(ids, Members) else when == OVER and ids[0] == job_id
+            for _, ids, when in self._parts
+        )
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -158,7 +161,7 @@ def _mistake(what: str, hint: str) -> InvalidJobError:
 
 def why_bad(after: Recorded) -> str:
     """Return the mistake in the parents of a record, which become parts of paths; "" if there is none."""
-    if len(after) > AT_MOST:
+    if len(after) > AT_MOST + 1:  # a unique job may get one more
         return "names too many parents"
     for each in after:
         parent = Parent(each) if isinstance(each, str) else each
@@ -183,7 +186,7 @@ def recorded(after: Sequence[str | dict[str, Any]]) -> Recorded:
 
 def is_met(parent: Parent, state: str) -> bool:
     """Return whether a parent that has ended in a state (done, dlq) fulfils its condition."""
-    return parent.when == ENDED or (parent.when == DONE) == (state == lifecycle.DONE)
+    return parent.when in (ENDED, OVER) or (parent.when == DONE) == (state == lifecycle.DONE)
 
 
 def progress(after: Recorded, history: Sequence[Event]) -> Progress | None:

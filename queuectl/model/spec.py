@@ -36,7 +36,7 @@ class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A parent, and what must have become of it; in a record also a range of them (`members`), which has no id."""
 
     id: str = ""
-    when: Literal["done", "ended", "dead"] = "done"
+    when: Literal["done", "ended", "dead", "over"] = "done"
     batch: str = ""
     count: int = 0
     left_out: tuple[int, ...] = msgspec.field(default=(), name="except")

@@ -172,7 +172,7 @@ def behind(spec: dict[str, Any], parent: str) -> dict[str, Any]:
     if not parent:
         return spec
     kept = [each for each in spec.get("after", ()) if each != parent and not _names(each, parent)]
-    return {**spec, "after": [{"id": parent, "when": "ended"}, *kept]}
+    return {**spec, "after": [{"id": parent, "when": "over"}, *kept]}
 
 
 def _names(each: object, parent: str) -> bool:

@@ -89,7 +89,7 @@ def _grace(session: Session, found: Located) -> str:
         return ""
     known = item.blocked
     if known is not None and parents.of(item.extras.after).is_member(known.pointer):
-        return "; a job of its own file counts as done then"
+        return "; it counts as done then"
     since_at = None if known is None else times.instant(known.missing_since)
     if since_at is None:
         return ""

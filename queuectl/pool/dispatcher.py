@@ -395,8 +395,11 @@ class Dispatcher:
     def _announce(self, name: str, declined: Gone | Later | Repaired | Rejected | Dead | Skipped | Split) -> None:
         """Report the result for a file, and queue the new names of its jobs."""
         match declined:
-            case Gone() | Skipped():
+            case Gone():
                 pass
+            case Skipped(_, why):
+                if why:
+                    self._notify(Notice(INFO, "skipped", f"{name}  {why}"))
             case Later(new_name):
                 self._queue.add([new_name], self._clock.now(), verified=True)
             case Repaired():

@@ -186,7 +186,7 @@ BUGS = (
     Bug(
         "a dead parent counts as done",
         "model/parents",
-        "    return parent.when == ENDED or (parent.when == DONE) == (state == lifecycle.DONE)\n",
+        "    return parent.when in (ENDED, OVER) or (parent.when == DONE) == (state == lifecycle.DONE)\n",
         "    return parent.when != DEAD or state != lifecycle.DONE\n",
         (PARENTS, BLOCKING),
     ),

@@ -45,7 +45,7 @@ def test_a_producer_may_name_one_parent_or_many(after: Any, expected: list[Paren
     [
         ([], "empty list"),
         (["x"] * 1001, "1001 parents"),
-        ({"id": "a", "when": "soon"}, "'soon' is none of done, ended, dead"),
+        ({"id": "a", "when": "soon"}, "'soon' is none of done, ended, dead, over"),
         ({"when": "done"}, "without id"),
         ({"id": "a", "unless": "b"}, "no key 'unless'"),
         ("../x", "may contain only"),

@@ -1,0 +1,135 @@
+"""The planted bugs of unique jobs: key notes, locks, replacement (P15)."""
+
+from __future__ import annotations
+
+from tests.crash.bugs import Bug
+
+UNIQUES, SWEEP = "unit/jobs/test_uniques.py", "crash/test_uniques_sweep.py"
+MODEL, NOTES, STORM = (
+    "unit/model/test_uniqueness.py",
+    "unit/maintenance/test_key_note_sweep.py",
+    "stress/test_unique_storm.py",
+)
+INBOX = "unit/inbox/test_judge.py"
+
+BUGS = (
+    Bug(
+        "the lock of a unique key is not taken",
+        "spool/key_notes",
+        "        yield _acquire(spool, lock, patience_s)\n",
+        "        yield True\n",
+        (UNIQUES, STORM),
+    ),
+    Bug(
+        "a unique job is published before its note",
+        "jobs/unique_enqueue",
+        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n"
+        "        producer.publish_chunk([placed], published, sync=session.syncs_accepted)\n",
+        "        producer.publish_chunk([placed], published, sync=session.syncs_accepted)\n"
+        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n",
+        (UNIQUES, SWEEP),
+    ),
+    Bug(
+        "a claim does not ask the note of its unique key",
+        "jobs/claim",
+        "        if item.extras is not PLAIN and item.extras.unique and self._is_asked(item, standing, is_requeued):\n",
+        "        if False:\n",
+        (UNIQUES, SWEEP),
+    ),
+    Bug(
+        "a replacement starts while the old job waits",
+        "jobs/uniques",
+        "        if note is not None and is_mine and not replace_all(session, note.replaces, by=item.id):\n",
+        "        if False:\n",
+        (UNIQUES, SWEEP),
+    ),
+    Bug(
+        "the old job is skipped before its replacement is there",
+        "jobs/unique_enqueue",
+        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n",
+        "        uniques.replace_all(session, verdict.replaces, by=item.job_id)\n"
+        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n",
+        (SWEEP,),
+    ),
+    Bug(
+        "the event of a skipped job is written in pending/",
+        "jobs/uniques",
+        "        return _skip_replaced(session, here, found.name, by)\n",
+        "        item = session.spool.read(RUNNING, here.name)\n"
+        "        back = Located(PENDING, found.name, found.path)\n"
+        "        disk.move(here.path, found.path)\n"
+        "        _end(session, back, item.data, item.record, [replaced(session.clock.now(), by)], -1)\n"
+        "        return True\n",
+        (SWEEP,),
+    ),
+    Bug(
+        "a replacement does not wait for the job that runs",
+        "model/uniqueness",
+        "        return Accepted(behind=note.id)\n",
+        "        return Accepted()\n",
+        (MODEL, UNIQUES, STORM),
+    ),
+    Bug(
+        "a second replacement forgets the job that runs",
+        "model/uniqueness",
+        "        return Accepted((note.id, *note.replaces), note.behind, times.instant(note.row_at))\n",
+        '        return Accepted((note.id, *note.replaces), "", times.instant(note.row_at))\n',
+        (MODEL, UNIQUES, STORM),
+    ),
+    Bug(
+        "a row of replacements is put off for ever",
+        "model/uniqueness",
+        "    return min(due_at, accepted.row_at + ROW_DELAYS * delay_s)\n",
+        "    return due_at\n",
+        (MODEL, UNIQUES),
+    ),
+    Bug(
+        "a dead job holds its unique key",
+        "spool/key_notes",
+        "    return Place() if found is None else Place(found.state == PENDING, found.state == RUNNING)\n",
+        "    return Place() if found is None else Place(found.state == PENDING, found.state in (RUNNING, DLQ))\n",
+        (UNIQUES,),
+    ),
+    Bug(
+        "a job under another name is taken for gone",
+        "spool/key_notes",
+        "    found = find_known(spool, note) or spool.find_named(note.id)\n",
+        "    found = find_known(spool, note)\n",
+        (UNIQUES, STORM),
+    ),
+    Bug(
+        "a job behind a full gate gives its unique key up",
+        "jobs/uniques",
+        "    return Place(waits=not has_started, runs=has_started)\n",
+        "    return Place(waits=found.state == PENDING, runs=found.state == RUNNING)\n",
+        (UNIQUES,),
+    ),
+    Bug(
+        "a failed job waits for its backoff although its replacement waits",
+        "jobs/settle",
+        "            if other:\n",
+        "            if False:\n",
+        (UNIQUES, SWEEP),
+    ),
+    Bug(
+        "a retry takes the key from another job",
+        "jobs/requeue",
+        "    if item.extras.unique:\n",
+        "    if False:\n",
+        (UNIQUES,),
+    ),
+    Bug(
+        "the sweep deletes the note of a job that was published meanwhile",
+        "maintenance/key_note_sweep",
+        "        if place is not None and place.state not in (DONE, DLQ):\n            return False\n",
+        "",
+        (NOTES,),
+    ),
+    Bug(
+        "a signed job can keep out those of another owner",
+        "inbox/admission",
+        '        made["unique"] = f"{inbox.owner}:{unique}"  # so that nobody suppresses the jobs of another owner\n',
+        "        pass\n",
+        (INBOX,),
+    ),
+)
