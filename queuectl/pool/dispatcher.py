@@ -38,6 +38,7 @@ from queuectl.jobs.verdict import (
     Unreadable,
     Unrecorded,
 )
+from queuectl.model.lifecycle import SKIPPED
 from queuectl.model.needs import NEEDING
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
@@ -399,7 +400,7 @@ class Dispatcher:
                 pass
             case Skipped(_, why):
                 if why:
-                    self._notify(Notice(INFO, "skipped", f"{name}  {why}"))
+                    self._notify(Notice(INFO, SKIPPED, f"{name}  {why}"))
             case Later(new_name):
                 self._queue.add([new_name], self._clock.now(), verified=True)
             case Repaired():
