@@ -100,7 +100,7 @@ class FileHandover:
             disk.sync_folder(self._folder)  # the interrupted hand-over may not have done this
         published = [name for job_id in sorted(listed) if (name := self._complete(box, job_id))]
         back: list[str] = []
-        for job_id in sorted(claimed - listed - set(self._owed.ids())):
+        for job_id in sorted(claimed - set(self._owed.ids())):
             if self._spool.find(job_id) is None:
                 back += self._give_back(box, job_id)
             else:  # a power cut took the note

@@ -15,7 +15,7 @@ BUGS = (
     Bug(
         "a claim of a file that was cut short is not given back",
         "inbox/file_handover",
-        """        for job_id in sorted(claimed - listed - set(self._owed.ids())):
+        """        for job_id in sorted(claimed - set(self._owed.ids())):
 """,
         """        for job_id in sorted(set[str]()):
 """,
