@@ -22,6 +22,8 @@ __all__ = [
     "repairs",
     "rescuer",
     "retention",
+    "schedule_leftovers",
+    "schedule_lines",
     "stale",
     "sweeper",
     "twins",

@@ -290,3 +290,13 @@ def test_check_finds_mistakes_and_notes_that_nobody_needs(queuectl: Commands, sp
     assert "every: takes whole seconds" in done.out
     assert not old.exists()
     assert len(schedule_files.names(spool)) == 3
+
+
+def test_doctor_says_which_schedules_make_no_jobs(queuectl: Commands, spool: SpoolDir) -> None:
+    """doctor counts the schedules, names their time zones, and warns of mistakes."""
+    queuectl("schedule", "add", "a", "--cron", "@daily", "--zone", "UTC", "--", "true")
+    lines = {row.split("\t")[1]: row for row in queuectl("doctor", code=None).out.splitlines()}
+    assert "ok\tschedules\t1 schedule, in UTC" in lines["schedules"]
+    Path(spool.schedule_path("b.json")).write_text('{"command": "true", "every": 0}')
+    lines = {row.split("\t")[1]: row for row in queuectl("doctor", code=None).out.splitlines()}
+    assert "warn\tschedules\t2 schedules, of which 1 makes no jobs: b" in lines["schedules"]

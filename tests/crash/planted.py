@@ -19,11 +19,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.crash import bugs, file_bugs, flow_bugs, rate_bugs, unique_bugs
+from tests.crash import bugs, file_bugs, flow_bugs, rate_bugs, schedule_bugs, unique_bugs
 from tests.crash.bugs import Bug
 
 ROOT = Path(__file__).parents[2]
-BUGS = (*bugs.BUGS, *flow_bugs.BUGS, *file_bugs.BUGS, *rate_bugs.BUGS, *unique_bugs.BUGS)
+BUGS = (*bugs.BUGS, *flow_bugs.BUGS, *file_bugs.BUGS, *rate_bugs.BUGS, *unique_bugs.BUGS, *schedule_bugs.BUGS)
 # Storms, and sweeps of flows, are marked slow; here they run all the same.
 _WITH_SLOW = {flow_bugs.GATE_STORM, flow_bugs.FAMILIES, flow_bugs.FLOWS, unique_bugs.STORM}
 

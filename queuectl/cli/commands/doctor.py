@@ -16,6 +16,7 @@ from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailab
 from queuectl.maintenance.doctor import examine, is_spool, worst
 from queuectl.maintenance.probes import FAIL, OK, WARN, Line
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 
 app = group.new_app()
@@ -45,7 +46,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)
         raise NotASpoolError(spool.root, cause=cause)
     lines = []
     found = examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ)
-    for line in itertools.chain(found, _about_cluster(spool)):
+    for line in itertools.chain(found, _about_schedules(spool), _about_cluster(spool)):
         lines.append(line)
         if not as_json:
             _show(line)
@@ -57,6 +58,21 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)
         _sum_up(lines)
     if verdict == FAIL:
         raise typer.Exit(exit_codes.FAILURE)
+
+
+def _about_schedules(spool: SpoolDir) -> Iterator[Line]:
+    """Yield a line about the schedules, if there are any and the settings can be read."""
+    from queuectl.spool import schedule_files, settings_file
+
+    if not schedule_files.names(spool):
+        return
+    try:
+        settings = settings_file.load(spool)
+    except (InvalidSettingsError, SpoolUnavailableError):
+        return  # `examine` reports it
+    from queuectl.maintenance import schedule_lines
+
+    yield schedule_lines.line(Session(spool, settings, Clock(), random.Random()))
 
 
 def _about_cluster(spool: SpoolDir) -> Iterator[Line]:

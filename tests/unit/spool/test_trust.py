@@ -28,7 +28,19 @@ def test_new_spool_is_trusted(spool: SpoolDir) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".", "pending", "running", "done", "dlq", "rejected", ".queuectl", "queuectl.toml", ".queuectl/taken"]
+    "name",
+    [
+        ".",
+        "pending",
+        "running",
+        "done",
+        "dlq",
+        "rejected",
+        "schedules",
+        ".queuectl",
+        "queuectl.toml",
+        ".queuectl/taken",
+    ],
 )
 @pytest.mark.parametrize("mode", [0o002, 0o020])
 def test_spool_that_others_can_write_to_is_refused(spool: SpoolDir, name: str, mode: int) -> None:
