@@ -30,7 +30,7 @@ class FileJudge:
         self._inbox = inbox
         self._match = _compiled(inbox.match)
         self._ignore = _compiled(inbox.ignore)
-        self._out = os.path.join(session.spool.root, inbox.out) if inbox.out else ""
+        self._out = os.path.abspath(os.path.join(session.spool.root, inbox.out)) if inbox.out else ""
         self._producer = Producer(session)
 
     @property

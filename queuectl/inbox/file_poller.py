@@ -6,6 +6,7 @@ A poll lists names and looks at those that may be taken; it reads no content.
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable
 from typing import NamedTuple
@@ -81,7 +82,8 @@ class FilePoller(Polling):
             return self._poll(box)
 
     def _opened(self) -> FileBox:
-        return self._open(lambda fd, identity: FileBox(Place(self._path, fd), identity, self._inbox))
+        path = os.path.abspath(self._path)  # as it was judged: the command gets it
+        return self._open(lambda fd, identity: FileBox(Place(path, fd), identity, self._inbox))
 
     def _poll(self, box: FileBox) -> list[str]:
         published, back = self._handover.recover(box)
