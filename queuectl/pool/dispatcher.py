@@ -254,10 +254,17 @@ class Dispatcher:
             self._queue.forget(name)
 
     def started(self, worker: WorkerProcess, name: str, job_id: str) -> None:
-        """Record that a command runs which lasts."""
+        """Record that a command runs which lasts.
+
+        That is an answer, also for a name that another worker was given meanwhile. Otherwise the other slots of the
+        worker would get nothing for as long as the command runs.
+        """
         worker.running[name] = job_id
         worker.running_since_s = self._clock.monotonic()
         self._lanes.lasts(name)
+        if name in worker.unanswered:
+            worker.unanswered.discard(name)
+            worker.outstanding[name] = worker.running_since_s
 
     def settled(self, worker: WorkerProcess, name: str, *, counts: bool, took_s: float | None = None) -> None:
         """Record that a run has ended after `took_s`; `counts` is False for a run that was put back."""

@@ -55,6 +55,28 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     assert sum(len(worker.outstanding) for worker in workers) == 1
 
 
+def test_a_slow_worker_that_starts_what_another_was_given_gets_names_again(spool: SpoolDir, clock: FakeClock) -> None:
+    """Its start is an answer: its other slot must not stay empty for as long as that command runs."""
+    slow, other = WorkerProcess(2), WorkerProcess(2)
+    slow.is_ready = True
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatcher = Dispatcher([slow, other], RunQueue(), arrivals, clock=clock, notify=lambda _: None)
+    dispatcher.add(["a.json"])
+    dispatcher.feed(careful=False)
+    other.is_ready = True
+    clock.advance(SHARE_AFTER_S * 2)
+    dispatcher.feed(careful=False)
+    assert list(other.outstanding) == ["a.json"] and slow.unanswered == {"a.json"}
+    dispatcher.started(slow, "a.json", "a")
+    dispatcher.passed(other, "a.json", Gone())
+    assert (slow.free, other.free) == (1, 2) and not dispatcher.has_nothing_now
+    dispatcher.add(["b.json", "c.json", "d.json"])
+    dispatcher.feed(careful=False)
+    assert (len(slow.outstanding), len(other.outstanding)) == (2, 2)
+    dispatcher.settled(slow, "a.json", counts=True)
+    assert slow.free == 1 and not slow.running
+
+
 def test_a_name_at_two_workers_keeps_its_place_in_its_queue(spool: SpoolDir, clock: FakeClock) -> None:
     """The second worker finds the file gone, because the first one runs it: the queue is still full."""
     workers = [WorkerProcess(), WorkerProcess(), WorkerProcess()]
