@@ -260,7 +260,8 @@ class Claims:
             return Gated(self._wait(taken, item, standing, has_parents=has_parents), *admitted)
         try:
             at = now_at if admitted is None or admitted.start is None else admitted.start.at
-            events.append(history.event(STARTED, at, attempt=attempt, worker=self._worker, lease=lease, **self.where))
+            start = history.started(at, attempt=attempt, worker=self._worker, lease=lease)
+            events.append({**start, **self.where} if self.where else start)
             folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
             tail = record.append(len(folded or data), events, empty=not item.history)
             if folded is None:

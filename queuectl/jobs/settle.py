@@ -15,6 +15,7 @@ from queuectl.model import history, lifecycle, names, record, times
 from queuectl.model.extras import PLAIN
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import rejected
+from queuectl.spool.desk import NOTHING
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
@@ -103,6 +104,10 @@ class Settlements:
             spent = budget.spent(claimed, outcome, policy, now_at)
             decision = lifecycle.decide(outcome, failures=claimed.failures, policy=policy, rng=self._rng, spent=spent)
         lifecycle.check_move(RUNNING, outcome.kind, decision.to)
+        if decision is lifecycle.SUCCESS and claimed.given is NOTHING and _is_plain(outcome):
+            event = history.succeeded(now_at, attempt=claimed.attempt, duration_s=outcome.duration_s or 0.0)
+            self._append_outcome(here, claimed, [event])
+            return Settled(decision.to, here.name, None, None, "")
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
         reason = lifecycle.noted(outcome.reason, decision)
         event = history.event(
@@ -166,3 +171,12 @@ class Settlements:
         name = self._spool.move(here, led.to, name)
         # `_replace` takes five times as long.
         return Settled(led.to, name, led.due_at, led.delay_s, led.reason, skipped=led.skipped)
+
+
+def _is_plain(outcome: Outcome) -> bool:
+    """Return whether a success has no more to say than how long it took, as most have."""
+    return (
+        outcome.exit_code == 0
+        and outcome.duration_s is not None
+        and not (outcome.reason or outcome.killed or outcome.left)
+    )

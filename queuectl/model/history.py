@@ -94,6 +94,23 @@ def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
     return made
 
 
+def started(now_at: float, *, attempt: int, worker: str, lease: str) -> dict[str, Any]:
+    """Return the event of a start on this machine, as `event` does, in half the time."""
+    return {"at": times.to_text(now_at), "event": STARTED, "attempt": attempt, "worker": worker, "lease": lease}
+
+
+def succeeded(now_at: float, *, attempt: int, duration_s: float) -> dict[str, Any]:
+    """Return the event of a success of which nothing else is to be said, as `event` does, in a third of the time."""
+    return {
+        "at": times.to_text(now_at),
+        "event": lifecycle.SUCCEEDED,
+        "attempt": attempt,
+        "exit_code": 0,
+        "duration_s": round(duration_s, 3),
+        "to": lifecycle.DONE,
+    }
+
+
 def standing(history: list[Event]) -> Standing:
     """Compute the values that the record does not repeat: attempts, last error, next due time."""
     starts = failures = 0

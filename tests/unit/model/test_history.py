@@ -34,6 +34,14 @@ def test_empty_facts_are_left_out_of_an_event() -> None:
     }
 
 
+def test_the_usual_events_are_those_of_the_general_way() -> None:
+    """P4: a start and a plain success are written as any other event is, with the keys in the same order."""
+    start = _event("started", attempt=2, worker="w-1", lease="w-1.0")
+    assert list(history.started(NOON_AT, attempt=2, worker="w-1", lease="w-1.0").items()) == list(start.items())
+    end = _event("succeeded", attempt=2, exit_code=0, duration_s=0.012, reason="", to="done", delay_s=None)
+    assert list(history.succeeded(NOON_AT, attempt=2, duration_s=0.0123).items()) == list(end.items())
+
+
 def test_standing_of_a_new_job() -> None:
     """A job that never ran has no runs, no failures and is due."""
     made = _standing(_event("enqueued", by="drop"))
