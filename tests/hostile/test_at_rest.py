@@ -14,7 +14,7 @@ from queuectl.api import Spool
 from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.monitor import results
+from queuectl.monitor import wait
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system.clock import Clock
@@ -44,7 +44,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
 @pytest.fixture
 def queuectl(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Commands:
     """Commands on that spool. Who waits for a job looks soon whether it is there at all."""
-    monkeypatch.setattr(results, "_THERE_EVERY_S", 0.1)
+    monkeypatch.setattr(wait, "_THERE_EVERY_S", 0.1)
     return Commands(monkeypatch)
 
 
