@@ -3,10 +3,14 @@ from each backlog, so that only what lies in pending/ differs. Once with generat
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import sys
 from typing import NamedTuple
 
-from bench import machine, spools, table
+from bench import listing, machine, spools, table
+from queuectl.model.lifecycle import PENDING
 from queuectl.spool.folder import SpoolDir
 
 # So many files take minutes to make and to delete, and what the disk still does for them is not ours: they are made
@@ -25,13 +29,27 @@ class Measured(NamedTuple):
     worker_mb: float
 
 
-def _backlog(parent: str, waiting: int, jobs: int, times: int) -> list[Measured]:
+class Least(NamedTuple):
+    """When a bare Python has the names of a backlog, has split and has sorted them: seconds (see `listing`)."""
+
+    listed_s: float
+    split_s: float
+    sorted_s: float
+
+
+def _backlog(parent: str, waiting: int, jobs: int, times: int) -> tuple[list[Measured], list[Least]]:
     """A new spool with so many jobs, and `times` pools one after the other that each run some of them."""
     with spools.folder(parent) as folder:
         spool = spools.make(folder)
         spools.fill(spool, waiting)
         spools.settle_disk()
-        return [_run_some(folder, spool, jobs) for _ in range(times)]
+        least = [_least(spool) for _ in range(times)]
+        return [_run_some(folder, spool, jobs) for _ in range(times)], least
+
+
+def _least(spool: SpoolDir) -> Least:
+    argv = [sys.executable, listing.__file__, spool.folder(PENDING)]
+    return Least(*json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout))
 
 
 def _run_some(folder: str, spool: SpoolDir, jobs: int) -> Measured:
@@ -55,13 +73,15 @@ def _run_some(folder: str, spool: SpoolDir, jobs: int) -> Measured:
 def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int) -> None:
     """Measure and print."""
     found: dict[int, list[Measured]] = {size: [] for size in sizes}
+    floors: dict[int, list[Least]] = {size: [] for size in sizes}
     busy = machine.Busy()
     for number in range(repetitions):
         for size in sizes:
-            if size < _MANY:
-                found[size] += _backlog(parent, size, jobs, 1)
-            elif number == 0:
-                found[size] += _backlog(parent, size, jobs, 5)
+            if size >= _MANY and number:
+                continue
+            measured, least = _backlog(parent, size, jobs, 1 if size < _MANY else 5)
+            found[size] += measured
+            floors[size] += least
     base = found[sizes[0]]
     rows = [
         [
@@ -81,6 +101,12 @@ def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int)
         *table.others(busy.others()),
     ]
     table.show("C: waiting jobs", head, rows, notes)
+    rows = [
+        [f"{size:,}", *(table.spread(getattr(each, key) for each in values) for key in Least._fields)]
+        for size, values in floors.items()
+    ]
+    notes = ["A bare Python, after its own start: all names listed, generated ones told from others, sorted."]
+    table.show("C: the floor of the first start", ["waiting", "listed s", "split s", "sorted s"], rows, notes)
 
 
 class Whole(NamedTuple):
