@@ -14,6 +14,7 @@ from queuectl.model.record import Record
 from queuectl.model.text import safe
 from queuectl.monitor import dependents, live
 from queuectl.monitor.reason import Reason
+from queuectl.spool import full_names
 from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
 
@@ -27,12 +28,16 @@ _DEEP = 100
 Explain = Callable[[Session, Located, float], list[Reason]]
 
 
-def blocked(session: Session, found: Located, parts: names.NameParts, now_at: float, explain: Explain) -> Reason:
-    """Return why a blocked job waits, by the parts of its full name; `explain` returns the reasons of another job."""
+def blocked(session: Session, found: Located, parts: names.NameParts, now_at: float, explain: Explain | None) -> Reason:
+    """Return why a blocked job waits, by the parts of its full name; `explain` returns the reasons of another job, and
+    None asks for none.
+    """
     spool = session.spool
+    waiting = spool.waiting_names()
+    full = full_names.read_all(spool, waiting, now_at)  # a drop that no pool has judged may wait for another one, too
     pointer = {
         each.stem: parent
-        for name, parent in dependents.blocked(spool.waiting_names()).items()
+        for name, parent in dependents.blocked([full.get(name, name) for name in waiting]).items()
         if (each := names.parse(name)) is not None
     }
     child, path = parts.stem, [parts.after]
@@ -62,6 +67,8 @@ def blocked(session: Session, found: Located, parts: names.NameParts, now_at: fl
             f"a pool sees that within {times.format_duration(session.settings.scan_s)}" if pools else "no workers run"
         )
         return Reason("parent", f"{text}, which has ended: {soon}", change)
+    if explain is None:  # its name has changed meanwhile, or there are too many drops to read
+        return Reason("parent", text, f"queuectl why {safe(last)}")
     # What holds up every job is a reason of its own, so the job that decides has a better one, if there is any.
     inner = next((each for each in explain(session, where, now_at) if each.kind not in _OF_ALL), None)
     if inner is None:
@@ -110,7 +117,7 @@ def unmet(session: Session, item: Record) -> Reason | None:
         except (DamagedRecordError, OSError):
             break
         last = root.standing().last
-    if root is item or root.id != path[-1]:
+    if root is item or root.id != path[-1] or item.id in path:
         text = f"it is dead: {item.standing().error}"
         return Reason("dead", text, f"queuectl release {safe(item.id)}   (runs it without its parents)")
     why = f": {root.standing().error}" if last is not None and last.event != UNMET else ""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.model import document, expiry, history, names, times
-from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, EXPIRED, PENDING, REJECTED, RUNNING, SNOOZED
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import duplicates, family, gated, live, on_nodes, order
 from queuectl.monitor.reason import Reason
@@ -23,15 +23,24 @@ _COMMAND_CHARS = 60
 
 def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     """Return why a waiting job does not start."""
+    return _all_reasons(session, found, now_at, _of_parent)
+
+
+def _of_parent(session: Session, found: Located, now_at: float) -> list[Reason]:
+    """Return the same for a job that another one waits for; its own parents are not asked."""
+    return _all_reasons(session, found, now_at, None)
+
+
+def _all_reasons(session: Session, found: Located, now_at: float, explain: family.Explain | None) -> list[Reason]:
     if (skipped := duplicates.reason(session, found, now_at)) is not None:
         return [skipped]
     expires = _expires(session, found, now_at)
     if expires is not None and expires.kind == EXPIRED:
         return [expires]
-    return [*_reasons(session, found, now_at), *([expires] if expires is not None else [])]
+    return [*_reasons(session, found, now_at, explain), *([expires] if expires is not None else [])]
 
 
-def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
+def _reasons(session: Session, found: Located, now_at: float, explain: family.Explain | None) -> list[Reason]:
     pools = live.pools(session.spool)
     led = any(pool.cluster_slots for pool in pools)
     known = on_nodes.boards(session.spool, pools) if led else []
@@ -44,7 +53,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     if names.is_held(found.name):
         return [*made, Reason("held", "it is held", f"queuectl release {_stem(found.name)}")]
     if (own_parts := names.parse(found.name)) is not None and own_parts.after:
-        return [*made, family.blocked(session, found, own_parts, now_at, reasons)]
+        return [*made, family.blocked(session, found, own_parts, now_at, explain)]
     own = _arriving(session, found) or _due(session, found, now_at)
     if own is not None:
         return [*made, own]
@@ -54,7 +63,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     full = full_names.read_all(session.spool, waiting, now_at)
     if (parts := names.parse(full.get(found.name, found.name))) is not None:
         if parts.after:
-            return [*made, family.blocked(session, found, parts, now_at, reasons)]
+            return [*made, family.blocked(session, found, parts, now_at, explain)]
         made += gated.reasons(session, parts)
     if (lacking := on_nodes.lacking(session, found, pools, known)) is not None:
         made.append(lacking)
@@ -138,6 +147,8 @@ def _due(session: Session, found: Located, now_at: float) -> Reason | None:
         return _named_later(found.name, now_at)
     if standing.failures:
         why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
+    elif standing.last is not None and standing.last.event == SNOOZED:
+        why = "a snooze: the command asked to run again later"
     else:
         why = f"run_at {item.run_at}" if item.run_at else "a delay"
     # A dead job that is put back runs at once: its wait ends with its old budget.

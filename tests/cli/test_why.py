@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from queuectl.cli.commands import stats
+from queuectl.jobs.hopeless import Hopeless
 from queuectl.model.lifecycle import Outcome
+from queuectl.spool import full_names
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
@@ -166,3 +168,36 @@ def test_history_since_leaves_out_what_is_older(queuectl: Commands, busy: SpoolD
     os.utime(busy.path("done", "done1.json"), (time.time() + 1e6, time.time() + 1e6))
     assert "no events in this time" in queuectl("history", "--since", "0s").err
     assert len(queuectl("history", "--since", "1h").rows) == 9
+
+
+@pytest.mark.parametrize("read", [1000, 2])
+def test_drops_that_wait_for_each_other_are_told(
+    queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    """Before any pool has judged them, their names say nothing: also with more drops than a command reads."""
+    monkeypatch.setattr(full_names, "LOOK_AT_MOST", read)
+    for job_id, parent in (("a", "b"), ("b", "c"), ("c", "a")):
+        write_drop(spool, f"{job_id}.json", {"command": "true", "after": parent})
+    shown = queuectl("why", "a").out
+    if read > 2:
+        assert "jobs wait for each other: a → b → c → a" in shown and "queuectl release a" in shown
+    else:
+        assert "it waits for b, which waits for c" in shown
+
+
+def test_dead_jobs_that_waited_for_each_other_say_so(queuectl: Commands, desk: Desk) -> None:
+    """To run one of them again would end it again: a person releases it from its parents."""
+    desk.enqueue(id="a", after="b")
+    desk.enqueue(id="b", after="a")
+    hopeless = Hopeless(desk.session, desk.stripes)
+    for name, parent in (("a,after=b.json", "b"), ("b,after=a.json", "a")):
+        hopeless.end(name, parent, "they wait for each other: a → b → a")
+    shown = queuectl("why", "a").out
+    assert "they wait for each other: a → b → a" in shown
+    assert "queuectl release a" in shown and "queuectl retry" not in shown
+
+
+def test_a_snoozed_job_says_what_it_waits_for(queuectl: Commands, desk: Desk) -> None:
+    """Not for a delay that somebody asked for: the command did."""
+    desk.run(desk.enqueue(id="a", backoff_base=1000), Outcome("snoozed", 75))
+    assert "(a snooze: the command asked to run again later)" in queuectl("why", "a").out
