@@ -620,7 +620,8 @@ def test_queue_show_names_who_takes_it(queuectl: Commands, desk: Desk) -> None:
     queuectl("enqueue", "--id", "second", "--queue", "mail", "--after", "first", "--command", "true")
     shown = queuectl("queue", "show", "mail").out
     assert "  waiting  1\n" in shown and "taken by no workers, because none are running" in shown
-    assert [row["queue"] for row in queuectl("queue", "list", "--json").json["queues"]] == ["default", "mail"]
+    listed = queuectl("queue", "list", "--json").json["queues"]
+    assert [(row["queue"], row["waiting"]) for row in listed] == [("default", 0), ("mail", 1)]
     assert queuectl("status", "--json").json["queues"][0]["waiting"] == 0
     pool = Pool(desk.session, count=3, cwd="/", queues=("mail",))
     pool.enter()

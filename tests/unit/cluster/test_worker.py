@@ -329,10 +329,10 @@ def test_an_exit_code_snoozes_on_a_node_too(bench: Bench, keeper: FakeKeeper) ->
     assert bench.desk.record("pending", name).history[-1].event == "snoozed"
 
 
-def test_batches_of_starts_fit_into_a_message() -> None:
+@pytest.mark.parametrize("text", ["\x01" * 170_000, "ä" * 260_000, "x" * 520_000])
+def test_batches_of_starts_fit_into_a_message(text: str) -> None:
     """The longest inputs, some of which take six times as much in a message, are shared out among messages."""
-    text = {0: "\x01" * 170_000, 1: "ä" * 260_000, 2: "x" * 520_000}
-    specs = [protocol.RunSpec(f"s.{n}.1", "true", stdin=text[n % 3], parents='"' * 600_000) for n in range(40)]
+    specs = [protocol.RunSpec(f"s.{number}.1", "true", stdin=text, parents='"' * 100_000) for number in range(40)]
     made = [Command(spec, None, None, member="m", ask_end=lambda *_: None) for spec in specs]  # type: ignore[arg-type]
     batches = list(command.batches(made))
     assert sum(map(len, batches)) == 40 and len(batches) > 1
