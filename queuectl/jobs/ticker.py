@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError, SpoolUnavailableError
 from queuectl.jobs.enqueue import Prepared, Producer
@@ -45,6 +45,8 @@ class _Run:
         self.next_at = due.next_at
         self.is_asked = is_asked
         self.prepared: Prepared | None = None
+        self.is_cut = False
+        """Whether its job could not be published now: the next look goes on with it."""
         self.busy = ""
         """The job that holds the unique key of the schedule."""
 
@@ -73,10 +75,17 @@ class Ticker:
         self._offset_s = self._clock.now() - self._clock.monotonic()
         self.next_at = math.inf
         """When the next tick is due, as far as is known."""
+        self._trouble: OSError | None = None
         self._is_settled = False
         """Whether the last look has found nothing to do, so nothing is to be done before `next_at` or a change."""
         self.is_behind = False
         """True if the last look has left work, or somebody else had the lock."""
+
+    @property
+    def trouble(self) -> str:
+        """What kept the last look from some of its work, in words, or ""."""
+        error = self._trouble
+        return "" if error is None else f"{error.strerror or error}: {error.filename or self._spool.schedules_dir}"
 
     def close(self) -> None:
         """Close the lock file, also in a forked process."""
@@ -85,10 +94,12 @@ class Ticker:
     def look(self, listed: list[str], *, list_again: Callable[[], list[str]]) -> list[str]:
         """Do what is due, given a listing of schedules/; return the names of new files in pending/.
 
+        The trouble of single schedules is in `trouble`; the next look goes on where this one stopped.
+
         Raises:
-            OSError: a problem of the machine; the next look goes on where this one stopped.
+            OSError: schedules/ cannot be looked at, or the lock cannot be taken.
         """
-        self.is_behind = False
+        self.is_behind, self._trouble = False, None
         has_moved = self._notice_clock()
         is_new = self._schedules.update(listed)
         if self._schedules.examine() or is_new or has_moved:
@@ -118,9 +129,21 @@ class Ticker:
             ),
             default=math.inf,
         )
-        if self.next_at <= self._clock.now():
+        if self._trouble is not None:
+            self.is_behind = False
+        elif self.next_at <= self._clock.now():
             self.is_behind = True
         return made
+
+    @contextlib.contextmanager
+    def _contained(self) -> Iterator[None]:
+        """Keep the trouble of one schedule from all others; `look` raises it in the end."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass  # somebody moved a note: the next look sees what is there
+        except OSError as error:
+            self._trouble = self._trouble or error
 
     def _notice_clock(self) -> bool:
         """Compare all `next` with their expressions again if the clock was set back; return whether it was."""
@@ -174,7 +197,7 @@ class Ticker:
                 break
             if not self._needs(known):
                 continue
-            with contextlib.suppress(FileNotFoundError):  # somebody moved a note: the next look sees what is there
+            with self._contained():
                 if (run := self._prepare(known)) is not None:
                     runs.append(run)
         made: list[str] = []
@@ -268,7 +291,7 @@ class Ticker:
         """Make the job of the first tick of each run; return the names of the files in pending/."""
         begun = []
         for run in runs:
-            with contextlib.suppress(FileNotFoundError):
+            with self._contained():
                 if self._begin(run):
                     begun.append(run)
                 continue
@@ -277,10 +300,11 @@ class Ticker:
             return []
         made = self._publish(begun)
         for run in begun:
-            try:
-                self._end(run)
-            except FileNotFoundError:
-                run.ticks.clear()
+            with self._contained():
+                if not run.is_cut:
+                    self._end(run)
+                    continue
+            run.ticks.clear()
         return made
 
     def _end(self, run: _Run) -> None:
@@ -329,10 +353,19 @@ class Ticker:
             if run.is_asked and self._has_twice(job_id):
                 continue
             wanted.append(run)
-        made = self._publish_plain([run for run in wanted if run.is_plain])
+        plain = [run for run in wanted if run.is_plain]
+        for run in wanted:
+            run.is_cut = True
+        made: list[str] = []
+        with self._contained():
+            made += self._publish_plain(plain)
+            for run in plain:
+                run.is_cut = False
         for run in wanted:
             if not run.is_plain:
-                made += self._publish_unique(run)
+                with self._contained():
+                    made += self._publish_unique(run)
+                    run.is_cut = False
         return made
 
     def _publish_plain(self, runs: list[_Run]) -> list[str]:

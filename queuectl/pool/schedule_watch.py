@@ -1,6 +1,7 @@
 """Look at schedules/ every 2 s, and make jobs when a tick is due (promise P14).
 
 Without a file in schedules/ this costs one stat per look: nothing is imported that knows cron or time zones.
+Trouble with schedules/ is reported once and stops no other job (P9).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from queuectl.model.notice import WARNING, Notice
 from queuectl.pool.core import Core
 from queuectl.pool.folder_watch import FolderWatch
 from queuectl.pool.presence import Presence
@@ -32,6 +34,8 @@ class ScheduleWatch:
         self._folder = FolderWatch([core.session.spool.schedules_dir], clock=core.session.clock, is_local=is_local)
         self._listed: list[str] = []
         self._ticker: Ticker | None = None
+        self._told = ""
+        """The kind of trouble that was reported last, "" after a look without any."""
         self._look_s = -math.inf  # at once
         self._looked_at = -math.inf
 
@@ -40,20 +44,32 @@ class ScheduleWatch:
         if now_s < self._due_s(now_s) or self._core.shutdown.has_begun or not self._presence.is_in_place:
             return
         self._look_s, self._looked_at = now_s + LOOK_EVERY_S, self._clock.now()
-        with self._core.breaker.guard():
-            if self._folder.may_have_changed():
-                self._listed = schedule_files.names(self._spool)
-            if self._ticker is None:
-                if not self._listed:
-                    return
-                from queuectl.jobs.ticker import Ticker
+        trouble = ""
+        try:
+            self._look(now_s)
+        except OSError as error:
+            trouble = f"{error.strerror or error}: {error.filename or self._spool.schedules_dir}"
+        if self._ticker is not None:
+            trouble = trouble or self._ticker.trouble
+        kind = trouble.partition(":")[0]  # the names of files differ each time
+        if kind and kind != self._told:
+            text = f"schedules: {trouble}; queuectl tries again every {LOOK_EVERY_S:.0f} s"
+            self._core.notify(Notice(WARNING, "schedule", text))
+        self._told = kind
 
-                self._ticker = Ticker(self._core.session, notify=self._core.notify)
-            made = self._ticker.look(self._listed, list_again=lambda: schedule_files.names(self._spool))
-            if made:
-                self._core.dispatcher.add(made)
-            if self._ticker.is_behind:
-                self._look_s = now_s + _AGAIN_S
+    def _look(self, now_s: float) -> None:
+        if self._folder.may_have_changed():
+            self._listed = schedule_files.names(self._spool)
+        if self._ticker is None:
+            if not self._listed:
+                return
+            from queuectl.jobs.ticker import Ticker
+
+            self._ticker = Ticker(self._core.session, notify=self._core.notify)
+        if made := self._ticker.look(self._listed, list_again=lambda: schedule_files.names(self._spool)):
+            self._core.dispatcher.add(made)
+        if self._ticker.is_behind:
+            self._look_s = now_s + _AGAIN_S
 
     def due_s(self) -> float:
         """Return when the next look is due (monotonic): the clock on the wall decides, and may have been set."""

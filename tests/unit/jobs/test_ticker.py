@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.jobs.ticker import Ticker
-from queuectl.model import times
+from queuectl.model import tick_name, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.model.notice import Notice
 from queuectl.model.settings import defaults
@@ -205,6 +205,29 @@ def test_a_job_that_somebody_made_under_the_id_of_a_tick_is_its_job(pool: Pool, 
     Path(spool.path(PENDING, "a-20270115T090000Z,prio=3.json")).write_text('{"command": "true"}')
     pool.look(3600)
     assert ids(spool) == ["a-20270115T090000Z", "b-20270115T090000Z"]
+
+
+def test_the_trouble_of_one_schedule_is_its_own(pool: Pool, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note that another program holds keeps one schedule back; the others make their jobs, and it follows (P9)."""
+    for name in "abc":
+        put(spool, f"{name}.json", HOURLY)
+    pool.look()
+    rename = Ticker._rename
+
+    def refusing(self: Ticker, note: tick_name.Note, new: tick_name.Note) -> tick_name.Note:
+        if note.schedule == "a":
+            raise PermissionError(13, "held", note.name)
+        return rename(self, note, new)
+
+    monkeypatch.setattr(Ticker, "_rename", refusing)
+    pool.look(3600)
+    assert ids(spool) == ["b-20270115T090000Z", "c-20270115T090000Z"]
+    assert pool.ticker.trouble == "held: a,next=20270115T090000Z.tick"
+    assert not pool.ticker.is_behind
+    monkeypatch.undo()
+    pool.look(2)
+    assert ids(spool)[0] == "a-20270115T090000Z"
+    assert pool.ticker.trouble == ""
 
 
 def test_while_another_has_the_lock_nothing_is_done(pool: Pool, spool: SpoolDir) -> None:
@@ -449,9 +472,8 @@ def test_wait_makes_one_job_that_waits_for_the_running_one(pool: Pool, spool: Sp
     os.rename(spool.path(PENDING, name), spool.path(RUNNING, "a-20270115T090000Z.json"))
     pool.look(3600)
     assert spool.job_names(PENDING) == ["a-20270115T110000Z,after=a-20270115T090000Z.json"]
-    assert lookup.get(pool.session, "a-20270115T110000Z").spec["after"] == [
-        {"id": "a-20270115T090000Z", "when": "ended"}
-    ]
+    [parent] = lookup.get(pool.session, "a-20270115T110000Z").spec["after"]
+    assert parent["id"] == "a-20270115T090000Z"
     pool.look(3600)
     assert len(ids(spool)) == 2
 

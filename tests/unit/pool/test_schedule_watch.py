@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,7 +43,6 @@ def make_watch(spool: SpoolDir, clock: FakeClock, added: list[str]) -> ScheduleW
     core: Any = SimpleNamespace(
         session=Session(spool, defaults(), clock, random.Random(1)),
         shutdown=SimpleNamespace(has_begun=False),
-        breaker=SimpleNamespace(guard=nullcontext),
         dispatcher=SimpleNamespace(add=added.extend),
         notify=lambda _: None,
     )
@@ -118,27 +116,24 @@ def test_a_pool_and_a_command_import_no_time_zones_without_schedules() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_after_a_failed_look_the_pool_waits(spool: SpoolDir, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tick that cannot be made now (a full disk) keeps the loop from nothing else: it is tried at the next look."""
+def test_trouble_is_reported_once_and_tried_again_at_the_next_look(
+    spool: SpoolDir, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick that cannot be made now (a full disk) keeps the loop from nothing else, and stops no other job (P9)."""
     put(spool, {"every": 1, "overlap": "allow"})
+    told: list[Any] = []
     watch = make_watch(spool, clock, [])
+    watch._core.notify = told.append  # type: ignore[misc]
     watch.step(clock.monotonic())
-
-    class Suppress:
-        def __enter__(self) -> None:
-            return None
-
-        def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-            return kind is not None and issubclass(kind, OSError)
-
-    watch._core.breaker.guard = Suppress  # type: ignore[misc,assignment]
     monkeypatch.setattr("queuectl.jobs.enqueue.Producer.publish", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     clock.advance(1)
-    now_s = clock.monotonic()
-    watch.step(now_s)
-    assert watch.due_s() >= now_s + schedule_watch.LOOK_EVERY_S - 0.1
+    for _ in range(3):
+        now_s = clock.monotonic()
+        watch.step(now_s)
+        assert watch.due_s() >= now_s + schedule_watch.LOOK_EVERY_S - 0.1
+        clock.advance(LOOK_EVERY_S)
+    assert len(told) == 1
     monkeypatch.undo()
-    clock.advance(LOOK_EVERY_S)
     watch.step(clock.monotonic())
     assert spool.job_names(PENDING)
     watch.close()
