@@ -62,7 +62,7 @@ def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
     assert settings_file.load(made).max_retries == 7
     assert Path(made.readme_path).read_text() == "mine"
     assert Path(made.path(DLQ, "README.txt")).read_text() == "mine too"
-    assert Path(made.path(DONE, "README.txt")).read_text().startswith("Jobs that succeeded.")
+    assert Path(made.path(DONE, "README.txt")).read_text().startswith("Jobs that are over")
     assert not os.path.exists(made.examples_dir)
 
 
