@@ -24,16 +24,15 @@ import contextlib
 import errno
 import time
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from queuectl.flows import boards, halts
+from queuectl.flows import boards
 from queuectl.flows.boards import Entry
-from queuectl.flows.halts import Ended, Tally
 from queuectl.flows.open_board import OpenBoard
-from queuectl.flows.rates import Start, Starts, Wait
 from queuectl.model import names, queues
-from queuectl.model.lifecycle import RUNNING
+from queuectl.model.lifecycle import RUNNING, Outcome
 from queuectl.model.queues import Place, Queue
 from queuectl.model.record import Record
 from queuectl.spool import pause
@@ -41,6 +40,10 @@ from queuectl.spool.lease import is_alive
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 from queuectl.system.locks import KeptLock
+
+if TYPE_CHECKING:  # imported only by a process that meets a queue with a rate or a circuit breaker
+    from queuectl.flows.halts import Tally
+    from queuectl.flows.rates import Start, Starts
 
 FULL, KEY_FULL, BUSY = "full", "key", "busy"
 RATE, KEY_RATE = "rate", "key rate"
@@ -97,16 +100,19 @@ class Passage:
         finally:
             self._lock.release()
 
-    def leave(self, run: Ended | None = None) -> None:
+    def leave(self, outcome: Outcome | None = None) -> None:
         """Give the place up after the run. The lease must still be held. Doing it again is harmless.
 
-        `run` says how it ended, None if that says nothing about the queue.
+        `outcome` says how it ended, None if it did not begin.
 
         Raises:
             OSError: the line is still there. Try again, or give up the lease.
         """
-        if run is not None and self._gates.has_breaker(self._queue):
-            self._tally = self._tally or Tally(run, is_trial=self.is_trial)
+        if self._tally is None and outcome is not None and self._gates.has_breaker(self._queue):
+            from queuectl.flows import halts
+
+            self._tally = halts.tally(self._line, outcome, is_trial=self.is_trial)
+        if self._tally is not None:
             self._gates.leave(self._queue, self._lease, self._tally)
         elif not self._gates.blank(self._queue, self._index, self._line):
             self._gates.leave(self._queue, self._lease)
@@ -136,7 +142,7 @@ class Gates:
         self._session = session
         self._spool = session.spool
         self._open: OrderedDict[str, Gate] = OrderedDict()
-        self.starts = Starts(session.spool)
+        self._starts: Starts | None = None
 
     def use(self, session: Session) -> None:
         """Use the queues of new settings."""
@@ -147,7 +153,8 @@ class Gates:
         for gate in self._open.values():
             gate.close()
         self._open.clear()
-        self.starts.close()
+        if self._starts is not None:
+            self._starts.close()
 
     def enter(self, place: Place, lease: str, job_id: str) -> Passage | Shut:
         """Take a place for the run of a job under a lease, and keep the gate locked; or return why there is none.
@@ -176,6 +183,15 @@ class Gates:
         finally:
             board.rest()
 
+    @property
+    def starts(self) -> Starts:
+        """The logs of starts."""
+        if self._starts is None:
+            from queuectl.flows.rates import Starts
+
+            self._starts = Starts(self._spool)
+        return self._starts
+
     def has_breaker(self, queue: str) -> bool:
         """Return whether the settings give a queue a circuit breaker now."""
         rules = self._session.settings.queues.get(queue)
@@ -199,15 +215,20 @@ class Gates:
         finally:
             gate.lock.release()
 
-    def forget(self, queue: str, lease: str, run: Ended | None = None) -> bool:
+    def forget(self, queue: str, lease: str, outcome: Outcome | None = None) -> bool:
         """Blank the line of a dead run, if the gate can be locked now. Otherwise the next full look does it.
 
-        Return whether its outcome `run`, if that is given, has halted the queue.
+        Return whether its outcome, if that is given, has halted the queue.
         """
         try:
-            if not any(entry.lease == lease for entry in boards.read(self._spool, queue)):
+            entry = next((entry for entry in boards.read(self._spool, queue) if entry.lease == lease), None)
+            if entry is None:
                 return False
-            tally = None if run is None or not self.has_breaker(queue) else Tally(run)
+            tally = None
+            if outcome is not None and self.has_breaker(queue):
+                from queuectl.flows import halts
+
+                tally = halts.tally(boards.line_of(lease, entry.key, entry.job_id), outcome)
             gate = Gate(KeptLock(self._spool.gate_lock_path(queue)), OpenBoard(self._spool.gate_path(queue)))
             try:
                 if self._acquire(gate.lock, 0.0 if tally is None else _PATIENCE_S) and not is_alive(self._spool, lease):
@@ -222,6 +243,8 @@ class Gates:
 
     def _count(self, board: OpenBoard, queue: str, tally: Tally) -> None:
         """Add an outcome to the head of a board, and halt the queue if need be. The caller holds the lock."""
+        from queuectl.flows import halts
+
         if tally.outcomes is None:
             try:
                 if not board.look():
@@ -270,6 +293,8 @@ class Gates:
 
     def _ask(self, board: OpenBoard, place: Place, rules: Queue, keys: list[bytes], passage: Passage) -> Shut | None:
         """Return why the circuit breaker or a rate lets no job start; None if it may, with the facts in `passage`."""
+        from queuectl.flows import halts, rates
+
         if rules.has_breaker and halts.limit_reached(board.outcomes, rules):
             if pause.is_paused(self._spool, place.queue):
                 return Shut(HALTED)  # just now: this worker has not noticed it
@@ -278,7 +303,7 @@ class Gates:
             passage.is_trial = True
         if rules.rate or rules.rate_per_key:
             asked = self.starts.ask(place, self._session.clock.now())
-            if isinstance(asked, Wait):
+            if isinstance(asked, rates.Wait):
                 return Shut(KEY_RATE if asked.key else RATE, asked.wait_s)
             passage.start = asked
         return None
@@ -389,7 +414,11 @@ def has_room(limits: Queue, inside: int, outcomes: str) -> bool:
     """Return whether a job of a queue may start beside so many others, as far as slots and circuit breaker go."""
     if limits.slots and inside >= limits.slots:
         return False
-    return not (inside and limits.has_breaker and halts.limit_reached(outcomes, limits))
+    if not inside or not limits.has_breaker:
+        return True
+    from queuectl.flows import halts
+
+    return not halts.limit_reached(outcomes, limits)
 
 
 def _blank_lease(board: OpenBoard, lease: str) -> None:

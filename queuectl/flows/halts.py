@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from queuectl.flows import boards
 from queuectl.model import lifecycle
 from queuectl.model.history import Event, describe
 from queuectl.model.lifecycle import Outcome
@@ -43,6 +44,13 @@ class Tally:
         """The outcomes in the head, once this one is there."""
         self.has_halted = False
         """Whether this outcome has halted the queue."""
+
+
+def tally(line: bytes, outcome: Outcome, *, is_trial: bool = False) -> Tally | None:
+    """Return how a run with this line on the board ended; None for an outcome that says nothing about the queue."""
+    entry = boards.entry_of(line)
+    run = None if entry is None else ended(entry.job_id, outcome)
+    return None if run is None else Tally(run, is_trial=is_trial)
 
 
 def ended(job_id: str, outcome: Outcome) -> Ended | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from msgspec import structs
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.flows import halts
 from queuectl.flows.gates import Gates
 from queuectl.jobs import repair
 from queuectl.jobs.settle import Settlements
@@ -91,8 +90,7 @@ class Orphans:
         )
         settled = self._settle(claimed)
         queue = item.extras.queue or DEFAULT_QUEUE
-        run = None if settled.cancelled else halts.ended(item.id, _DIED)
-        if self._gates.forget(queue, last.lease, run):
+        if self._gates.forget(queue, last.lease, None if settled.cancelled else _DIED):
             self.halted.append(queue)
         return settled
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from queuectl.flows import halts
 from queuectl.jobs import budget, uniques
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import history, lifecycle, names, record, times
@@ -88,7 +87,7 @@ class Settlements:
         if claimed.moved is None:
             claimed.moved = self.move(here, claimed.record, claimed.recorded)
         if claimed.gate is not None:
-            claimed.gate.leave(halts.ended(claimed.job_id, outcome))
+            claimed.gate.leave(outcome)
         if claimed.record.extras is not PLAIN and claimed.record.extras.unique:
             uniques.settled(self._session, claimed.record, claimed.moved.to, claimed.moved.name)
         if self._sync_all:

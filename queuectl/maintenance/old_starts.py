@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from queuectl.flows import rates
 from queuectl.model import names, rate
 from queuectl.model.queues import Queue
 from queuectl.spool.layout import KEYS_ENDING, STARTS_ENDING
@@ -57,6 +56,8 @@ class OldStarts:
             return []
 
     def _delete(self, queue: str, logs: list[str], text: str) -> int:
+        from queuectl.flows import rates  # most spools have no such logs
+
         allowed = rate.of(text)
         window_s = _UNSET_WINDOW_S if allowed is None else allowed.window_s
         old = [path for path in logs if rates.is_old(path, window_s, self._clock.now())]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl.flows import boards, halts, rates
+from queuectl.flows import boards
 from queuectl.flows.boards import Entry
 from queuectl.model import rate, times
 from queuectl.model.queues import Place, Queue
@@ -35,6 +35,8 @@ def of(spool: SpoolDir, queue: str, limits: Queue, now_at: float) -> Brakes:
     """Return what the rate and the circuit breaker of a queue do now."""
     if not limits.rate and not limits.has_breaker:
         return NONE
+    from queuectl.flows import halts  # most spools have no such queues
+
     outcomes = boards.outcomes(spool, queue) if limits.has_breaker else ""
     is_halted = limits.has_breaker and bool(pause.halted_by(spool, queue))
     is_at_limit = limits.has_breaker and bool(halts.limit_reached(outcomes, limits))
@@ -52,6 +54,8 @@ def reasons(spool: SpoolDir, place: Place, inside: list[Entry], now_at: float) -
     rules, queue = place.rules, place.queue
     if rules is None:
         return []
+    from queuectl.flows import halts
+
     made = []
     outcomes = boards.outcomes(spool, queue) if rules.has_breaker else ""
     if inside and (by := halts.limit_reached(outcomes, rules)):
@@ -93,5 +97,7 @@ def _next_at(spool: SpoolDir, queue: str, key: str, text: str, now_at: float) ->
     allowed = rate.of(text)
     if allowed is None:
         return None
+    from queuectl.flows import rates
+
     room = rates.room(spool, queue, key, allowed, now_at)
     return None if room.free else times.round_up(now_at + room.wait_s)

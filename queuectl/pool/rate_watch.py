@@ -6,7 +6,6 @@ many names may be suggested, and when to look again if those are out. So nothing
 
 from __future__ import annotations
 
-from queuectl.flows import rates
 from queuectl.model import queues, rate
 from queuectl.pool.core import Core
 
@@ -23,6 +22,8 @@ class RateWatch:
     def step(self, now_s: float) -> None:
         """Look at the logs that are due."""
         for queue, key in self._queue.due_rates(now_s):
+            from queuectl.flows import rates  # most pools have no rates
+
             limits = self._limits.get(queue, queues.Queue())
             allowed = rate.of(limits.rate_per_key if key else limits.rate)
             if allowed is None:

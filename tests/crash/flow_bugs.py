@@ -172,7 +172,7 @@ BUGS = (
     Bug(
         "rescue leaves the line of a dead run",
         "jobs/rescue",
-        "        if self._gates.forget(queue, last.lease, run):\n",
+        "        if self._gates.forget(queue, last.lease, None if settled.cancelled else _DIED):\n",
         "        if False:\n",
         (GATES,),
     ),

@@ -138,8 +138,8 @@ BUGS = (
     Bug(
         "a run whose worker died is no failure of its queue",
         "jobs/rescue",
-        "        run = None if settled.cancelled else halts.ended(item.id, _DIED)\n",
-        "        run = None\n",
+        "None if settled.cancelled else _DIED):\n",
+        "None):\n",
         (HALTS, KILLS),
     ),
     Bug(

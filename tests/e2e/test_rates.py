@@ -54,7 +54,7 @@ def test_rate_holds_over_two_pools(spool: SpoolDir) -> None:
 
 
 def test_changed_rate_acts_at_once(spool: SpoolDir) -> None:
-    """A rate of one an hour holds the second job; `why` says until when; another rate lets it start."""
+    """A rate of one an hour holds the second job, which nothing tries meanwhile; another rate lets it start."""
     queuectl(spool, "config", "set", "queues.api.rate", "1/1h")
     queue = Spool(spool.root)
     queue.enqueue_many([{"id": f"a{number}", "command": SUCCEED, "queue": "api"} for number in range(3)])
@@ -62,10 +62,15 @@ def test_changed_rate_acts_at_once(spool: SpoolDir) -> None:
         pool.event("succeeded")
         queue.enqueue(SUCCEED, id="other")
         pool.event("succeeded", "other")
-        assert len(names_in(spool, PENDING)) == 2
+        waiting = [spool.path(PENDING, name) for name in names_in(spool, PENDING)]
+        assert len(waiting) == 2
+        tried = [os.stat(path).st_ctime_ns for path in waiting]  # a try moves the file
+        queue.enqueue(SUCCEED, id="later", delay=1)
+        pool.event("succeeded", "later")
+        assert [os.stat(path).st_ctime_ns for path in waiting] == tried
         queuectl(spool, "config", "set", "queues.api.rate", "100/1h")
-        ends_with(spool, {DONE: 4, PENDING: 0})
-    assert len(starts_of(spool, DONE)) == 4
+        ends_with(spool, {DONE: 5, PENDING: 0})
+    assert len(starts_of(spool, DONE)) == 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the hook appends with a POSIX shell")
