@@ -37,6 +37,13 @@ BUGS = (
         (RATES, KILLS),
     ),
     Bug(
+        "a pool waits for a start ahead of the clock",
+        "flows/rates",
+        "        free = max(free, 1)  # ahead",
+        "        pass  # ahead",
+        (RATES,),
+    ),
+    Bug(
         "the start is added after the gate was unlocked",
         "flows/gates",
         "                self._add_start(board, index, passage.start)\n",

@@ -25,7 +25,7 @@ from queuectl.flows import rates
 from queuectl.model import times
 from queuectl.model.lifecycle import STATES
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import names_in
+from tests.helpers import names_in, wait_until
 from tests.pool import Pool, children, queuectl
 from tests.stress.stalls import Stalls
 
@@ -155,3 +155,51 @@ def test_no_window_holds_more_starts_over_four_pools(spool: SpoolDir, tmp_path: 
     assert min(delays) > -0.002  # the instant in the log is rounded up
     assert most(list(by_commands.values()), max(0.01, WINDOW_S - delays[-1])) <= STARTS
     assert len(on_record) > STARTS * 2
+
+
+# A pool whose wall clock is an hour behind while the file $SET_BACK exists, and which writes the true instant of each
+# start, under the lock of the gate, to $TRUE_STARTS.
+_OTHER_CLOCK = """
+import os, sys, time
+from queuectl.cli import main
+from queuectl.flows import rates
+from queuectl.system.clock import Clock
+
+Clock.now = staticmethod(lambda: time.time() - 3600 * os.path.exists(os.environ["SET_BACK"]))
+told, add = os.open(os.environ["TRUE_STARTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT), rates.Starts.add
+
+def note(self, start):
+    is_behind = time.time() - start.at > 1800
+    os.write(told, f"{start.at + 3600 * is_behind:.3f}\\n".encode())
+    add(self, start)
+
+rates.Starts.add = note
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_clock_that_is_set_back_an_hour_lets_no_more_start(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four pools at 20 per 2 s; the clock goes back an hour and later on again: no true window holds 21 (P12)."""
+    set_back, true_starts = tmp_path / "set-back", tmp_path / "starts"
+    monkeypatch.setenv("SET_BACK", str(set_back))
+    monkeypatch.setenv("TRUE_STARTS", str(true_starts))
+    queuectl(spool, "config", "set", "queues.api.rate", f"{STARTS}/{WINDOW_S:g}s")
+    Spool(spool.root).enqueue_many([{"command": "exit 0", "queue": "api"} for _ in range(90)])
+    pools = [Pool(spool, count=2, program=("-c", _OTHER_CLOCK)) for _ in range(POOLS)]
+    began_s = time.monotonic()
+    try:
+        wait_until(lambda: len(names_in(spool, "done")) >= 30)
+        set_back.touch()
+        ended = wait_until(lambda: len(names_in(spool, "done")) == 90)
+    finally:
+        for pool in pools:
+            pool.__exit__(None, None, None)
+    starts = [float(line) for line in true_starts.read_text().split()]
+    print(
+        f"{len(starts)} starts in {time.monotonic() - began_s:.1f} s, at most {most(starts, WINDOW_S)} in 2 s; {ended}"
+    )
+    assert most(starts, WINDOW_S) <= STARTS
+    assert len(starts) == 90

@@ -293,6 +293,21 @@ def test_room_says_how_many_may_start_and_when_the_next(tmp_path: Path) -> None:
         assert rates.room(desk.spool, "api", "", allowed, desk.clock.now()).free >= 1
 
 
+def test_room_after_the_clock_was_set_back_lets_one_job_try(tmp_path: Path) -> None:
+    """A pool only looks at the log, so somebody must try: that puts the log right, and nothing waits for an hour."""
+    desk = _desk(tmp_path, api=Queue(rate="2/10s"))
+    allowed = rate.Rate(2, 10.0)
+    for number in range(2):
+        _try(desk, number)
+    assert rates.room(desk.spool, "api", "", allowed, desk.clock.now()).free == 0
+    desk.clock.now_at -= 3600
+    assert rates.room(desk.spool, "api", "", allowed, desk.clock.now()).free == 1
+    assert isinstance(_try(desk, 3), Gated)
+    assert rates.room(desk.spool, "api", "", allowed, desk.clock.now()).free == 0
+    desk.clock.advance(10.001)
+    assert rates.room(desk.spool, "api", "", allowed, desk.clock.now()).free == 2
+
+
 def test_room_of_a_log_that_is_not_there(tmp_path: Path) -> None:
     """Without a log all may start."""
     desk = _desk(tmp_path)
