@@ -82,7 +82,9 @@ def test_groups_say_what_each_name_says() -> None:
 def test_a_line_feed_in_a_name_is_no_end_of_it() -> None:
     """A name that contains a usual one is another name (P11)."""
     trap = "x\n20270115-075900-000002-7f3k,q=mail.json"
-    assert flagged_names.split([trap], NOON_AT) == ([], [trap])
+    usual = "20270115-075900-000001-7f3k,q=mail.json"
+    groups, others = flagged_names.split([usual, trap], NOON_AT)
+    assert ([group.names for group in groups], others) == ([[usual]], [trap])
 
 
 def test_a_long_listing_runs_in_the_order_of_events() -> None:
