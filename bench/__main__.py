@@ -8,7 +8,21 @@ import sys
 import tempfile
 import time
 
-from bench import backlog, cluster, idle, latency, looking, machine, peers, producing, slots, spools, throughput
+from bench import (
+    backlog,
+    cluster,
+    gates,
+    idle,
+    latency,
+    looking,
+    machine,
+    parents,
+    peers,
+    producing,
+    slots,
+    spools,
+    throughput,
+)
 
 WORKS = {
     "A": "throughput beside xargs, and one long job among short ones",
@@ -18,9 +32,10 @@ WORKS = {
     "E": "an idle pool, and pools with many slots",
     "F": "looking at many done jobs",
     "G": "jobs on the nodes of a cluster",
+    "H": "limits of queues and keys, and jobs that wait for others",
 }
 # C last: it makes the most files, and what was made is deleted only at the end.
-_ORDER = "ABDEFGC"
+_ORDER = "ABDEFGHC"
 
 
 def _arguments() -> argparse.Namespace:
@@ -28,7 +43,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m bench",
         description=f"Measure queuectl on this machine. {'; '.join(f'{key}: {text}' for key, text in WORKS.items())}.",
     )
-    parser.add_argument("works", nargs="*", metavar="WORK", help="A to G (default: all)")
+    parser.add_argument("works", nargs="*", metavar="WORK", help="A to H (default: all)")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small and noisy: under a minute")
     size.add_argument("--full", action="store_true", help="more repetitions, and a million waiting jobs")
@@ -91,6 +106,9 @@ def _measure(work: str, parent: str, *, quick: bool, full: bool, others: list[st
         sizes = (1_000, 5_000) if quick else (1_000, 10_000, 100_000, 1_000_000) if full else (1_000, 10_000, 100_000)
         backlog.measure(parent, sizes=sizes, jobs=300 if quick else 900, repetitions=1 if quick else 2)
         few, many = (200, 2_000) if quick else (2_000, 100_000)
+        backlog.measure(
+            parent, sizes=sizes, jobs=300 if quick else 900, repetitions=1 if quick else 2, flags=backlog.FLAGS
+        )
         backlog.measure_own_ids(parent, few=few, many=many, repetitions=1 if quick else 5)
     elif work == "D":
         producing.measure(
@@ -113,6 +131,18 @@ def _measure(work: str, parent: str, *, quick: bool, full: bool, others: list[st
             slots=64,
             idle=10 if quick else 100,
             in_flight=40 if quick else 400,
+        )
+    elif work == "H":
+        repetitions = 1 if quick else 9 if full else 5
+        gates.measure(parent, jobs=300 if quick else 3000, repetitions=repetitions, behind=2_000 if quick else 100_000)
+        parents.measure(
+            parent,
+            blocked=1_000 if quick else 100_000,
+            pairs=10 if quick else 50,
+            jobs=300 if quick else 5_000,
+            group=300 if quick else 100_000 if full else 10_000,
+            repetitions=1 if quick else 3,
+            seconds=2 if quick else 10,
         )
 
 

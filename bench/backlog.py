@@ -13,6 +13,8 @@ from bench import listing, machine, spools, table
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool.folder import SpoolDir
 
+FLAGS = spools.Flags(queue="mail", keys=1000, priorities=3, due_each=4)
+"""A queue, a thousand keys, three priorities, and one in four with a due time."""
 # So many files take minutes to make and to delete, and what the disk still does for them is not ours: they are made
 # once, for several pools.
 _MANY = 1_000_000
@@ -37,11 +39,13 @@ class Least(NamedTuple):
     sorted_s: float
 
 
-def _backlog(parent: str, waiting: int, jobs: int, times: int) -> tuple[list[Measured], list[Least]]:
+def _backlog(
+    parent: str, waiting: int, jobs: int, times: int, flags: spools.Flags
+) -> tuple[list[Measured], list[Least]]:
     """A new spool with so many jobs, and `times` pools one after the other that each run some of them."""
     with spools.folder(parent) as folder:
         spool = spools.make(folder)
-        spools.fill(spool, waiting)
+        spools.fill(spool, waiting, flags=flags)
         spools.settle_disk()
         least = [_least(spool) for _ in range(times)]
         return [_run_some(folder, spool, jobs) for _ in range(times)], least
@@ -70,8 +74,10 @@ def _run_some(folder: str, spool: SpoolDir, jobs: int) -> Measured:
     )
 
 
-def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int) -> None:
-    """Measure and print."""
+def measure(
+    parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int, flags: spools.Flags = spools.PLAIN
+) -> None:
+    """Measure and print; with `flags` the names have them."""
     found: dict[int, list[Measured]] = {size: [] for size in sizes}
     floors: dict[int, list[Least]] = {size: [] for size in sizes}
     busy = machine.Busy()
@@ -79,7 +85,7 @@ def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int)
         for size in sizes:
             if size >= _MANY and number:
                 continue
-            measured, least = _backlog(parent, size, jobs, 1 if size < _MANY else 5)
+            measured, least = _backlog(parent, size, jobs, 1 if size < _MANY else 5, flags)
             found[size] += measured
             floors[size] += least
     base = found[sizes[0]]
@@ -100,7 +106,9 @@ def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int)
         "At work: beyond what a pool takes that ends after its first job. Memory: the most a process ever had.",
         *table.others(busy.others()),
     ]
-    table.show("C: waiting jobs", head, rows, notes)
+    table.show(f"C: waiting jobs{' with flags' if flags != spools.PLAIN else ''}", head, rows, notes)
+    if flags != spools.PLAIN:
+        return
     rows = [
         [f"{size:,}", *(table.spread(getattr(each, key) for each in values) for key in Least._fields)]
         for size, values in floors.items()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from bench import machine, spools, table, throughput
+from queuectl.model import times
+from queuectl.model.lifecycle import DONE, RUNNING
 
 _QUEUE = "mail"
 _JOBS = spools.Flags(queue=_QUEUE)
+_TRUE = ["true"]
 
 
 class Measured(NamedTuple):
@@ -28,8 +32,13 @@ class Case(NamedTuple):
     flags: spools.Flags = _JOBS
 
 
-def measure(parent: str, *, jobs: int, repetitions: int) -> None:
+_OTHERS = 100
+_PATIENCE_S = 120.0
+
+
+def measure(parent: str, *, jobs: int, repetitions: int, behind: int) -> None:
     """Measure and print."""
+    _behind_a_key(parent, behind, repetitions)
     keyed = _JOBS._replace(keys=50)
     _compare(
         parent,
@@ -54,6 +63,39 @@ def measure(parent: str, *, jobs: int, repetitions: int) -> None:
         jobs=jobs // 2,
         repetitions=repetitions,
     )
+
+
+def _behind_a_key(parent: str, behind: int, repetitions: int) -> None:
+    """Many jobs of one key, the first of which runs long, and then some others."""
+    busy = machine.Busy()
+    found = [_first_other(parent, behind) for _ in range(repetitions)]
+    row = [f"{behind:,}", *(table.spread(values) for values in zip(*found, strict=True))]
+    head = ["jobs behind a full key", "first start s", "first other start, s after that"]
+    notes = [f"Then {_OTHERS} jobs without a key, which are last in the queue.", *table.others(busy.others())]
+    table.show("H: a key that is full, a pool of 2", head, [row], notes)
+
+
+def _first_other(parent: str, behind: int) -> tuple[float, float]:
+    keyed = _JOBS._replace(keys=1)
+    with spools.folder(parent) as folder:
+        spool = spools.make(folder)
+        (long_id,) = spools.fill(spool, 1, ["sleep", "300"], flags=keyed)
+        time.sleep(behind / 1e6 + 0.1)  # ids say when their jobs came, to the microsecond
+        spools.fill(spool, behind, _TRUE, flags=keyed)
+        spools.fill(spool, _OTHERS, _TRUE, flags=_JOBS)
+        spools.settle_disk()
+        process = machine.Process(spools.pool(spool, 2, "--grace", "0s"), cwd=folder)
+        try:
+            deadline_s = time.monotonic() + _PATIENCE_S
+            while len(spool.job_names(DONE)) < _OTHERS and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+            first = spool.read(RUNNING, f"{long_id}.json").record.standing().last_start
+        finally:
+            process.stop()
+        others = spools.runs(spool)
+    assert first is not None, "the first job of the key runs"
+    first_at = times.from_text(first.at)
+    return first_at - process.began_at, min(run.started_at for run in others) - first_at
 
 
 def _compare(parent: str, title: str, cases: list[Case], *, jobs: int, repetitions: int) -> None:
@@ -89,7 +131,7 @@ def _run(parent: str, case: Case, jobs: int) -> Measured:
     with spools.folder(parent) as folder:
         limits = f"[queues.{_QUEUE}]\n{case.limits}\n" if case.limits else ""
         spool = spools.make(folder, settings=limits)
-        spools.fill(spool, jobs, ["true"], flags=case.flags)
+        spools.fill(spool, jobs, _TRUE, flags=case.flags)
         spools.settle_disk()
         ran = machine.run(spools.pool(spool, case.workers, "--drain"), cwd=folder)
         done = spools.runs(spool)
