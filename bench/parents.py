@@ -109,8 +109,8 @@ def _run_group(parent: str, members: int, *, has_last: bool) -> tuple[float, flo
     """Return CPU in s, time in s, and the time between the last member's end and the last job's start."""
     with spools.folder(parent) as folder:
         spool = spools.make(folder)
-        jobs: list[dict[str, Any]] = [{"command": _TRUE, "ref": f"m{number}"} for number in range(members)]
-        jobs += [{"command": _TRUE, "after": "*", "ref": "last"}] if has_last else []
+        jobs: list[dict[str, Any]] = [{"command": _TRUE} for _ in range(members)]
+        jobs += [{"command": _TRUE, "after": "*"}] if has_last else []
         *_, last_id = Spool(spool.root).enqueue_many(jobs)
         spools.settle_disk()
         ran = machine.run(spools.pool(spool, 2, "--drain"), cwd=folder)

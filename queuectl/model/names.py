@@ -253,7 +253,7 @@ def parse(file_name: str) -> NameParts | None:
     stem = file_name[:-5]
     if is_generated(stem):
         return NameParts(stem, None, 0)
-    if (owned := _OWNED.fullmatch(file_name)) is not None:
+    if ",by=" in stem and (owned := _OWNED.fullmatch(file_name)) is not None:
         return NameParts(owned[1], None, 0, owned[2])
     if ",in=" in stem and (timed := TIMED.fullmatch(file_name)) is not None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
@@ -309,7 +309,9 @@ def is_temporary(file_name: str) -> bool:
         return False
     if ",in=" in file_name and TIMED.fullmatch(file_name):
         return False
-    if "," in file_name and (_FLAGGED.fullmatch(file_name) or _BLOCKED.fullmatch(file_name)):
+    if AFTER in file_name and _BLOCKED.fullmatch(file_name):
+        return False
+    if "," in file_name and _FLAGGED.fullmatch(file_name):
         return False
     return _TEMPORARY.search(file_name) is not None or opens_a_device(file_name)
 
