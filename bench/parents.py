@@ -16,6 +16,8 @@ from queuectl.spool.folder import SpoolDir
 _TRUE = ["true"]
 _GATE = "gate"
 _PATIENCE_S = 30.0
+# After its start a pool looks at everything once, and makes the first page.
+_SETTLED_AFTER_S = 25.0
 
 
 def measure(parent: str, *, blocked: int, pairs: int, jobs: int, group: int, repetitions: int, seconds: float) -> None:
@@ -35,7 +37,7 @@ def _blocked(parent: str, *, blocked: int, pairs: int, jobs: int, seconds: float
         api.enqueue_many([{"command": _TRUE, "after": _GATE} for _ in range(blocked)])
         process = machine.Process(spools.pool(spool, 2), cwd=folder)
         try:
-            time.sleep(5)
+            time.sleep(_SETTLED_AFTER_S)
             before_s, began_s = machine.cpu_s(process.pid), time.perf_counter()
             time.sleep(seconds)
             share = (machine.cpu_s(process.pid) - before_s) / (time.perf_counter() - began_s)
