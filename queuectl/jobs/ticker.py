@@ -29,6 +29,8 @@ from queuectl.system.locks import NamedLock
 BY = "schedule"
 """Who enqueued the job of a tick, in its history."""
 _AT_ONCE = 100
+# Jobs with a unique key have syncs of their own, and the loop of the pool waits for them.
+_UNIQUE_AT_ONCE = 20
 _JOBS_A_LOOK = 200
 # A note whose schedule is gone is deleted after this long: some editors save by taking the old file away first.
 _ORPHAN_S = 60.0
@@ -49,6 +51,11 @@ class _Run:
         """Whether its job could not be published now: the next look goes on with it."""
         self.busy = ""
         """The job that holds the unique key of the schedule."""
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether the jobs of the schedule have a unique key."""
+        return self.known.schedule is not None and self.known.schedule.overlap != schedule.ALLOW
 
     @property
     def is_plain(self) -> bool:
@@ -192,7 +199,7 @@ class Ticker:
     def _work(self) -> list[str]:
         runs: list[_Run] = []
         for known in list(self._schedules.readings.values()):
-            if len(runs) >= _AT_ONCE:
+            if len(runs) >= _AT_ONCE or sum(run.is_unique for run in runs) >= _UNIQUE_AT_ONCE:
                 self.is_behind = True
                 break
             if not self._needs(known):

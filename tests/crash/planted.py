@@ -25,7 +25,7 @@ from tests.crash.bugs import Bug
 ROOT = Path(__file__).parents[2]
 BUGS = (*bugs.BUGS, *flow_bugs.BUGS, *file_bugs.BUGS, *rate_bugs.BUGS, *unique_bugs.BUGS, *schedule_bugs.BUGS)
 # Storms, and sweeps of flows, are marked slow; here they run all the same.
-_WITH_SLOW = {flow_bugs.GATE_STORM, flow_bugs.FAMILIES, flow_bugs.FLOWS, unique_bugs.STORM}
+_WITH_SLOW = {flow_bugs.GATE_STORM, flow_bugs.FAMILIES, flow_bugs.FLOWS, unique_bugs.STORM, schedule_bugs.SCHEDULES}
 
 
 def places(bug: Bug) -> int:
