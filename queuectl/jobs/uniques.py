@@ -60,7 +60,11 @@ def judge(session: Session, terms: Terms, job_id: str) -> Accepted | Duplicate:
     if note is not None and note.id == job_id:  # an earlier try noted this very job
         verdict: Accepted | Duplicate = uniqueness.again(note)
     else:
-        verdict = uniqueness.judge(note, _place_of(session, note), terms, session.clock.now())
+        place = _place_of(session, note)
+        if note is not None and (place.waits or place.runs) and job_id in (note.behind, *note.replaces):
+            # A drop that was taken in before, and put back by the rescue of its dead worker, is no newcomer.
+            return Duplicate(note.id, f"{note.id} has the same unique key and took its place")
+        verdict = uniqueness.judge(note, place, terms, session.clock.now())
     if isinstance(verdict, Duplicate) or not verdict.replaces:
         return verdict
     if verdict.behind:

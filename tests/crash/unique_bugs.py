@@ -52,6 +52,13 @@ BUGS = (
         (SWEEP,),
     ),
     Bug(
+        "a drop that is put back takes the place of its replacement",
+        "jobs/uniques",
+        "        if note is not None and (place.waits or place.runs) and job_id in (note.behind, *note.replaces):\n",
+        "        if False:\n",
+        (UNIQUES,),
+    ),
+    Bug(
         "the event of a skipped job is written in pending/",
         "jobs/uniques",
         "        return _skip_replaced(session, here, found.name, by)\n",

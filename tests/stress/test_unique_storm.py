@@ -69,10 +69,20 @@ class UniqueStorm:
         """Start the producers."""
         for pool in self.pools:
             pool.ready()
-        for number, (first, last) in enumerate(self.left):
-            words = [self.spool.root, str(self.folder / f"notes{number}"), str(first), str(last)]
-            command = [sys.executable, str(PRODUCER), *words, json.dumps(self.documents)]
-            self.producers.append(subprocess.Popen(command))
+        self.producers = [self._producer(number, first) for number, (first, _) in enumerate(self.left)]
+
+    def _producer(self, number: int, first: int) -> subprocess.Popen[bytes]:
+        words = [self.spool.root, str(self.folder / f"notes{number}"), str(first), str(self.left[number][1])]
+        return subprocess.Popen([sys.executable, str(PRODUCER), *words, json.dumps(self.documents)])
+
+    def _go_on(self) -> None:
+        """Start producers that were killed again, behind the job that they may have put in without an answer."""
+        for number, each in enumerate(self.producers):
+            if each.poll() not in (None, 0):
+                notes = self.folder / f"notes{number}"
+                lines = notes.read_text().splitlines() if notes.exists() else []
+                done = [int(line.rpartition("-")[2]) for line in lines] or [self.left[number][0] - 1]
+                self.producers[number] = self._producer(number, max(done) + 2)
 
     def look(self) -> None:
         """List the waiting jobs of a key under its lock."""
@@ -116,6 +126,7 @@ class UniqueStorm:
             for _ in range(3):
                 self.look()
             time.sleep(self.rng.uniform(0.01, 0.1))  # the pace of the storm, not a wait
+            self._go_on()
             for place, pool in enumerate(self.pools):
                 if pool.process.poll() is not None:
                     self.old.append(pool)

@@ -405,6 +405,15 @@ def test_a_drop_replaces_the_job_that_waits(desk: Desk) -> None:
     assert isinstance(desk.claim("c,after=b.json"), Claimed)
 
 
+@pytest.mark.parametrize("known", [{"behind": "a"}, {"replaces": ("a",)}])
+def test_a_drop_that_was_put_back_is_no_newcomer(desk: Desk, known: dict[str, Any]) -> None:
+    """Its worker died before its record was there, and meanwhile a replacement came: it must not wait for itself."""
+    add(desk, "b")
+    key_notes.write(desk.spool, "k", msgspec.structs.replace(Note("b", "b.json"), **known), sync=False)
+    assert is_skipped(desk.claim(drop(desk, "a.json", on_duplicate="replace")), "a.json")
+    assert last(desk, DONE, "a.json") == ("skipped", "b", "") and waiting(desk) == ["b"]
+
+
 def test_a_drop_until_started_gives_the_key_up_at_once(desk: Desk) -> None:
     """A drop that a free worker starts."""
     desk.start(drop(desk, "a.json", unique_until="started"))
