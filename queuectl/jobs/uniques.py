@@ -64,6 +64,8 @@ def judge(session: Session, terms: Terms, job_id: str) -> Accepted | Duplicate:
         if note is not None and (place.waits or place.runs) and job_id in (note.behind, *note.replaces):
             # A drop that was taken in before, and put back by the rescue of its dead worker, is no newcomer.
             return Duplicate(note.id, f"{note.id} has the same unique key and took its place")
+        if note is not None and not (place.waits or place.runs):
+            note, place = _left(session, note, place, job_id)
         verdict = uniqueness.judge(note, place, terms, session.clock.now())
     if isinstance(verdict, Duplicate) or not verdict.replaces:
         return verdict
@@ -71,6 +73,19 @@ def judge(session: Session, terms: Terms, job_id: str) -> Accepted | Duplicate:
         first = key_notes.place_of(spool, Note(verdict.behind))
         verdict = verdict if first.waits or first.runs else verdict._replace(behind="")
     return verdict._replace(replaces=tuple(each for each in verdict.replaces if not spool.holds(each, (DONE,))))
+
+
+def _left(session: Session, note: Note, place: Place, but: str) -> tuple[Note, Place]:
+    """Return who has the key if the job of the note is gone before it took the places that the note names."""
+    for number, other in enumerate(note.replaces):
+        found = key_notes.place_of(session.spool, Note(other))
+        if other != but and found.waits:
+            return uniqueness.instead(note, other, note.replaces[number + 1 :]), found
+    if note.behind and note.behind != but:
+        found = key_notes.place_of(session.spool, Note(note.behind))
+        if found.waits or found.runs:
+            return Note(note.behind), found
+    return note, place
 
 
 def _place_of(session: Session, note: Note | None) -> Place:
@@ -120,8 +135,12 @@ def ask(
             put_back(session, here, name)
             return Busy()
         if note is None or (not is_mine and not _holds(session, note)):
-            mine = uniqueness.note_of(item.id, "", terms, Accepted(), session.clock.now())
+            rest = () if note is None else tuple(each for each in note.replaces if each != item.id)
+            mine = uniqueness.note_of(item.id, "", terms, Accepted(rest), session.clock.now())
             key_notes.write(spool, terms.key, mine, sync=False)
+            if not replace_all(session, rest, by=item.id):
+                put_back(session, here, name)
+                return Busy()
             return None
         if is_mine:
             return None

@@ -71,6 +71,11 @@ def forget_void(spool: SpoolDir, name: str, note: Note) -> bool:
         place = key_notes.find_known(spool, note)
         if place is not None and place.state not in (DONE, DLQ):
             return False
+        # The job of the note may be gone before it took the places of these.
+        for other in filter(None, (*note.replaces, note.behind)):
+            left = key_notes.place_of(spool, Note(other))
+            if left.waits or left.runs:
+                return False
         key_notes.forget_named(spool, name)
         return True
 

@@ -162,6 +162,11 @@ def over(note: Note) -> Note:
     return msgspec.structs.replace(note, until=OVER)
 
 
+def instead(note: Note, job_id: str, replaces: tuple[str, ...]) -> Note:
+    """Return the note of a job whose replacement is gone."""
+    return msgspec.structs.replace(note, id=job_id, name="", replaces=replaces, held_until="", held_s=0.0)
+
+
 def renamed(note: Note, name: str) -> Note:
     """Return the note of a job that waits under another name."""
     return msgspec.structs.replace(note, name=name)

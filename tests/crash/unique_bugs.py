@@ -59,6 +59,13 @@ BUGS = (
         (UNIQUES,),
     ),
     Bug(
+        "a replacement that never came frees the key",
+        "jobs/uniques",
+        "        if note is not None and not (place.waits or place.runs):\n",
+        "        if False:\n",
+        (UNIQUES,),
+    ),
+    Bug(
         "the event of a skipped job is written in pending/",
         "jobs/uniques",
         "        return _skip_replaced(session, here, found.name, by)\n",

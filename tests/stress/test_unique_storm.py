@@ -94,7 +94,9 @@ class UniqueStorm:
             note = key_notes.read(self.spool, key)
         self.most[key] = max(self.most[key], len(waiting))
         named = "" if note is None else note.id
-        if len(waiting) > 1 and (int(key[1:]) % 2 == 0 or named not in waiting):
+        # The others are skipped before the job of the note starts.
+        left = set(waiting) - {named, *(note.replaces if note is not None else ())}
+        if len(waiting) > 1 and (int(key[1:]) % 2 == 0 or left):
             self.strange.append(f"{waiting} wait for {key}, whose note names {named or 'nobody'}")
 
     def _taken_in(self, key: str) -> set[str]:

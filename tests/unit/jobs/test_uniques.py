@@ -277,6 +277,38 @@ def test_a_folder_in_the_place_of_a_note_keeps_no_job_out(desk: Desk) -> None:
     assert os.path.isdir(desk.spool.unique_path("k"))
 
 
+def test_a_replacement_that_never_came_leaves_the_key_to_the_old_job(desk: Desk) -> None:
+    """As after the death of a producer behind its note: the job that waits is still there."""
+    add(desk, "a")
+    ghost = Note("ghost", replaces=("a",))
+    key_notes.write(desk.spool, "k", ghost, sync=False)
+    assert add(desk, "b") == "a"
+    assert add(desk, "b", on_duplicate="replace") == "b"
+    assert waiting(desk) == ["b"] and last(desk, DONE, "a.json") == ("skipped", "", "b")
+
+
+def test_a_replacement_that_never_came_lets_nobody_start_beside_the_job_that_runs(desk: Desk) -> None:
+    """Its note has the place of the one about that job."""
+    add(desk, "a")
+    claimed = desk.start(only(desk.spool, PENDING))
+    key_notes.write(desk.spool, "k", Note("ghost", behind="a"), sync=False)
+    assert add(desk, "b") == "a"
+    assert add(desk, "b", on_duplicate="replace") == "b"
+    assert only(desk.spool, PENDING) == "b,after=a.json"
+    desk.settlements.settle(claimed, OK)
+    assert isinstance(desk.claim("b,after=a.json"), Claimed)
+
+
+def test_of_two_that_a_dead_replacement_left_one_runs(desk: Desk) -> None:
+    """The one that is claimed takes the place of the other."""
+    add(desk, "a")
+    path = Path(desk.spool.path(PENDING, desk.enqueue(id="b", unique="l")))
+    path.write_bytes(path.read_bytes().replace(b'"unique": "l"', b'"unique": "k"'))
+    key_notes.write(desk.spool, "k", Note("ghost", replaces=("b", "a")), sync=False)
+    assert isinstance(desk.claim(only_of(desk, "a")), Claimed)
+    assert last(desk, DONE, "b.json") == ("skipped", "", "a")
+
+
 # ------------------------------------------------------------------------------------------------------------- claim
 
 

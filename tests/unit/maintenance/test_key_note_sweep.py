@@ -56,6 +56,14 @@ def test_a_note_that_has_changed_or_is_locked_is_kept(desk: Desk) -> None:
     assert not forget_void(desk.spool, "k", note) and noted(desk) == ["k"]
 
 
+def test_a_note_that_names_others_who_wait_or_run_is_kept(desk: Desk) -> None:
+    """Its own job is gone, and says who has the key instead."""
+    desk.enqueue(id="a")
+    for note in (Note("ghost", replaces=("a",)), Note("ghost", behind="a")):
+        key_notes.write(desk.spool, "k", note, sync=False)
+        assert not forget_void(desk.spool, "k", note) and noted(desk) == ["k"]
+
+
 def test_unique_for_keeps_a_note(desk: Desk) -> None:
     """Until it is over."""
     desk.enqueue(id="a", unique="k", unique_for="10m")
