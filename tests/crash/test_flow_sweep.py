@@ -11,10 +11,7 @@ from tests.crash.driver import Operation
 from tests.crash.flows import OPERATIONS
 from tests.crash.test_crash_sweep import sweep
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())

@@ -99,9 +99,8 @@ def test_logs_of_starts_are_known(desk: Desk) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         Path(path).touch()
     assert look(desk) == []
-    foreign = os.path.join(desk.spool.key_starts_dir("api"), "notes.txt")
-    Path(foreign).touch()
-    assert look(desk) == [("foreign", os.path.relpath(foreign, desk.spool.root), False)]
+    Path(desk.spool.key_starts_dir("api"), "notes.txt").touch()
+    assert look(desk) == [("foreign", ".queuectl/gates/api.keys/notes.txt", False)]
 
 
 def test_void_key_notes_are_deleted_and_others_kept(desk: Desk) -> None:
