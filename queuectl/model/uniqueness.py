@@ -117,7 +117,8 @@ def judge(note: Note | None, place: Place, terms: Terms, now_at: float) -> Accep
     if place.runs and note.until == UNTIL_ENDED:
         if not terms.replaces:
             return Duplicate(note.id, f"{note.id} has the same unique key and runs")
-        return Accepted(behind=note.id)
+        # It may be about to be put back: what it has not replaced by then is the newcomer's to replace.
+        return Accepted(note.replaces, note.id)
     if is_held_for(note, now_at):
         held = times.format_duration(note.held_s)
         return Duplicate(note.id, f"{note.id} has the same unique key and was taken in less than {held} ago")

@@ -79,7 +79,7 @@ BUGS = (
     Bug(
         "a replacement does not wait for the job that runs",
         "model/uniqueness",
-        "        return Accepted(behind=note.id)\n",
+        "        return Accepted(note.replaces, note.id)\n",
         "        return Accepted()\n",
         (MODEL, UNIQUES, STORM),
     ),

@@ -102,6 +102,7 @@ def test_the_name_of_a_note_is_safe_on_every_system(key: str) -> None:
         (note(until="started"), RUNS, REPLACE, Accepted()),
         (note(), RUNS, SKIP, Duplicate("old", "old has the same unique key and runs")),
         (note(), RUNS, REPLACE, Accepted(behind="old")),
+        (note(replaces=("x",)), RUNS, REPLACE, Accepted(("x",), "old")),
         (note(), ENDED, SKIP, Accepted()),
         (note(), ENDED, REPLACE, Accepted()),
         (note(until="over"), WAITS, SKIP, Accepted()),
