@@ -74,6 +74,15 @@ def test_run_at_is_kept_in_utc() -> None:
     assert _normalise({"command": "true", "run_at": "2001-01-01T00:00:00Z"}).due_at is None
 
 
+@pytest.mark.parametrize("key", ["cron", "every"])
+def test_a_job_is_no_schedule(key: str) -> None:
+    """A drop, a line of a file and a file of an inbox may not schedule: the hint says where a schedule belongs (P10)."""
+    with pytest.raises(InvalidJobError) as caught:
+        _normalise({"command": "true", key: "5m"})
+    assert caught.value.key == key
+    assert "schedules/" in caught.value.hint
+
+
 def test_unknown_keys_are_kept() -> None:
     """A producer's own keys stay in the file as they are."""
     extra = {"customer": {"name": "Ann", "rows": [1, 2.5, None]}, "zzz": None}
