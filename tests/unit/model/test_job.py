@@ -76,7 +76,7 @@ def test_run_at_is_kept_in_utc() -> None:
 
 @pytest.mark.parametrize("key", ["cron", "every"])
 def test_a_job_is_no_schedule(key: str) -> None:
-    """A drop, a line of a file and a file of an inbox may not schedule: the hint says where a schedule belongs (P10)."""
+    """A drop, a line of a file and a file of an inbox may not schedule: the hint says where that belongs (P10)."""
     with pytest.raises(InvalidJobError) as caught:
         _normalise({"command": "true", key: "5m"})
     assert caught.value.key == key
