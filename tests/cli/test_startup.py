@@ -123,7 +123,6 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.model.job",
         "queuectl.model.lifecycle",
         "queuectl.model.names",
-        "queuectl.model.order",
         "queuectl.model.record",
         "queuectl.model.retry",
         "queuectl.model.setting",
