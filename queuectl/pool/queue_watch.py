@@ -63,8 +63,9 @@ class QueueWatch:
         if paused.keys() == self._paused.keys():
             return
         for queue in paused.keys() - self._paused.keys():
+            word = "halted" if pause.halted_by(self._spool, queue) else "paused"
             why = f": {paused[queue]}" if paused[queue] else ""
-            text = f"queue {queue} is paused{why}; to resume: queuectl resume {queue}, or delete PAUSED-{queue}"
+            text = f"queue {queue} is {word}{why}; to resume: queuectl resume {queue}, or delete PAUSED-{queue}"
             self._core.notify(Notice(INFO, "paused", text))
         for queue in self._paused.keys() - paused.keys():
             self._core.notify(Notice(INFO, "unpaused", f"queue {queue} is no longer paused"))

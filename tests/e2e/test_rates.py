@@ -95,7 +95,7 @@ def test_failures_halt_all_pools_and_one_job_tries(spool: SpoolDir, tmp_path: Pa
         assert text[1].startswith("until ")
         assert text[2] == "by halt_after"
         for pool in (one, two):
-            wait_until(lambda pool=pool: any("queue api is paused" in str(event) for event in pool.events))
+            wait_until(lambda pool=pool: any("queue api is halted" in str(event) for event in pool.events))
         works.touch()
         ends_with(spool, {PENDING: 0})
         assert not paused.exists()
