@@ -44,6 +44,11 @@ class Note(NamedTuple):
         return f"{self.schedule}{last}{making or next_}{skipped}{NOTE_ENDING}"
 
 
+def shown(expression: str) -> str:
+    """Return the expression that a note holds as people read it: without an offset of 0 s."""
+    return expression.removesuffix(", offset 0 s")
+
+
 def parse_note(file_name: str) -> Note | None:
     """Parse the name of a note; return None for any other name."""
     match = _NOTE.fullmatch(file_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from queuectl.model import tick_name
 from queuectl.spool import schedule_files
 from queuectl.spool.folder import SpoolDir
 
@@ -49,7 +50,7 @@ def rows(spool: SpoolDir, *, most: int) -> tuple[tuple[ScheduleRow, ...], int]:
         made.append(
             ScheduleRow(
                 schedule=entry.schedule,
-                when="" if note is None else schedule_files.content_of(spool, note),
+                when="" if note is None else tick_name.shown(schedule_files.content_of(spool, note)),
                 last_at=None if note is None else note.last_at,
                 next_at=None if note is None or entry.is_held or has_reason else note.next_at,
                 is_held=entry.is_held,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import document
+from queuectl.model import document, tick_name
 from queuectl.model.schedule import Schedule
 from queuectl.spool import schedule_files
 from queuectl.spool.schedule_files import Entry
@@ -28,7 +28,7 @@ class ScheduleInfo(msgspec.Struct, frozen=True):
     path: str
     is_paused: bool
     when: str
-    """The expression: `cron 0 2 * * * in Europe/Berlin` or `every 300 s, offset 0 s`; "" if the file has a mistake."""
+    """The expression: `cron 0 2 * * * in Europe/Berlin` or `every 300 s, offset 60 s`; "" if the file has a mistake."""
     zone: str
     """The time zone of a cron expression, or ""."""
     catch_up: str
@@ -101,7 +101,7 @@ def _info(session: Session, reader: Reader, entry: Entry) -> ScheduleInfo:
         name=entry.schedule,
         path=session.spool.schedule_path(entry.file),
         is_paused=entry.is_held,
-        when="" if found is None else found.timetable.text,
+        when="" if found is None else tick_name.shown(found.timetable.text),
         zone="" if found is None else found.zone,
         catch_up="" if found is None else found.catch_up,
         overlap="" if found is None else found.overlap,

@@ -16,6 +16,7 @@ from queuectl.errors import InvalidJobError, QueuectlError, UnknownScheduleError
 from queuectl.jobs.ticker import Ticker
 from queuectl.model import tick_name, times
 from queuectl.model.lifecycle import PENDING
+from queuectl.model.text import command_text
 from queuectl.monitor import facts, metrics, page, schedule_rows, status
 from queuectl.spool import schedule_files
 from queuectl.spool.folder import SpoolDir
@@ -189,6 +190,20 @@ def test_next_prints_ticks_in_both_times(queuectl: Commands) -> None:
     assert [after - before for before, after in itertools.pairwise(found)] == [3600] * 4
 
 
+def test_show_has_the_command_as_list_has_it(queuectl: Commands) -> None:
+    """The words of a command that need quotes have them; an offset of nothing is left out."""
+    queuectl("schedule", "add", "a", "--every", "1h", "--", "sh", "-c", "date >> x")
+    queuectl("schedule", "add", "b", "--every", "1h", "--offset", "1m", "--", "true")
+    told = queuectl("schedule", "show", "a").out
+    quoted = command_text(["sh", "-c", "date >> x"])
+    assert quoted != "sh -c date >> x" and f"  command   {quoted}\n" in told
+    assert "  when      every 3600 s\n" in told
+    assert [line.split("\t")[1] for line in queuectl("schedule", "list").out.splitlines()] == [
+        "every 3600 s",
+        "every 3600 s, offset 60 s",
+    ]
+
+
 def test_a_mistake_is_shown_everywhere(queuectl: Commands, spool: SpoolDir) -> None:
     """list, show and status say what is wrong with a file, with no pool and with one."""
     os.makedirs(spool.schedules_dir, exist_ok=True)
@@ -217,7 +232,7 @@ def test_views_show_last_and_next(queuectl: Commands, spool: SpoolDir) -> None:
     text = queuectl("status").out
     (row,) = json.loads(queuectl("status", "--json").out)["schedules"]
     assert f"schedule  a: next {row['next_at']}" in text
-    assert (row["schedule"], row["when"], row["last_at"]) == ("a", "every 3600 s, offset 0 s", None)
+    assert (row["schedule"], row["when"], row["last_at"]) == ("a", "every 3600 s", None)
     found = status.collect(spool, now_at=time.time())
     assert facts.facts(found, advice=("", ""))["schedules"] == [row]
     assert "every 3600 s" in page.render(found, advice=("", ""))

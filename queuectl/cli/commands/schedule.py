@@ -15,6 +15,7 @@ from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.model import times
+from queuectl.model.text import command_text
 from queuectl.monitor import live
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
             line(f"  to do     {safe(found.hint)}")
     if found.schedule is not None:
         line(f"  when      {safe(_words(found))}")
-        line(f"  command   {safe(_command(found))}")
+        line(f"  command   {safe(command_text(found.command))}")
         line(f"  catch up  {found.catch_up}")
         line(f"  overlap   {found.overlap}")
         if found.spread_s:
@@ -335,10 +336,6 @@ def _words(found: ScheduleInfo) -> str:
     if found.schedule is None or not isinstance(found.schedule.timetable, Cron):
         return found.when or "-"
     return f"{found.schedule.timetable.explain()} ({found.zone})" if printing.is_terminal() else found.when
-
-
-def _command(found: ScheduleInfo) -> str:
-    return found.command if isinstance(found.command, str) else " ".join(found.command)
 
 
 def _both(instant_at: float) -> str:
