@@ -53,6 +53,17 @@ def test_inboxes_are_listed_with_what_was_found_there(queuectl: Commands, spool:
         assert row["refused"] == [{"name": "b.pdf", "why": "it has a second name", "rejected_at": ""}]
 
 
+def test_wrong_settings_are_an_error(queuectl: Commands, spool: SpoolDir, folders: Path) -> None:
+    """The settings name the inboxes: with a mistake in them there is nothing to list or to judge by."""
+    (folders / "scans" / "a.pdf").write_text("x")
+    with open(spool.settings_path, "a") as file:
+        file.write("mode = 5\n")
+    for words in (("list",), ("test", str(folders / "scans" / "a.pdf")), ("test", "a.pdf", "--owner", "scans")):
+        told = queuectl("inbox", *words, code=5)
+        assert told.out == "" and "error: " in told.err and "queuectl.toml" in told.err, words
+        assert "no inbox" not in told.err, words
+
+
 def test_a_file_is_tried_out_without_being_touched(queuectl: Commands, folders: Path) -> None:
     """For each verdict: why, what to do, and the command."""
     scans = folders / "scans"

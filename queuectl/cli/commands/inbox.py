@@ -34,7 +34,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)]
     Each has what the workers found there last. TAKEN counts the files taken since the inbox's process started. In a
     pipe, the columns are separated by tabs.
     """
-    spool = context.open_anyway()
+    spool = context.open_spool()
     found = {state.owner: inboxes.row(state) for state in read_all(spool.folder)}
     names = [inbox.owner for inbox in spool.settings.inboxes]
     if as_json:
@@ -67,7 +67,7 @@ def test(
     """
     from queuectl.inbox import trial
 
-    session = context.open_anyway().session
+    session = context.open_spool().session
     if owner:
         inbox = next((each for each in session.settings.inboxes if each.owner == owner), None)
     else:
