@@ -17,6 +17,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.cli import exit_codes, group
+from queuectl.errors import InvalidJobError
 from queuectl.jobs.verdict import Split
 from queuectl.model import job, lifecycle, settings
 from queuectl.model.document import accept
@@ -24,6 +25,7 @@ from queuectl.model.setting import SETTINGS
 from queuectl.monitor import facts
 from queuectl.monitor.rows import EndedPool
 from queuectl.spool import create
+from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import SCHEDULES
 from tests.helpers import Desk
 from tests.share import rig
@@ -213,12 +215,24 @@ def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
     """What is there to be copied is valid by the schema that lies beside it, and taken in without a word."""
     validator = jsonschema.Draft202012Validator(json.loads(job.schema_text()))
     found = {name: json.loads(text) for name, text in create.examples().items() if name.endswith(".json")}
+    del found["schedule.json"]  # see the next test
     assert {name.removesuffix(".json") for name in found} >= {"shell", "python", "powershell", "backup", "retry"}
     for name, document in found.items():
         validator.validate(document)
         assert document["$schema"] == "../job.schema.json", name
         taken = accept(document, defaults=settings.defaults().retry_defaults, now_at=0)
         assert taken.warnings == [], name
+
+
+def test_the_schedule_of_a_new_spool_is_one(spool: SpoolDir) -> None:
+    """Copied into schedules/ it has ticks, and no warning is made of it; in pending/ it says where it belongs."""
+    text = create.examples()["schedule.json"]
+    Path(spool.schedule_path("morning.json")).write_text(text)
+    (found,) = Spool(spool.root).schedules()
+    assert (found.why, found.when[:15]) == ("", "cron 0 7 * * MON")
+    assert len(found.ticks(3, after_at=0)) == 3
+    with pytest.raises(InvalidJobError, match="schedules/"):
+        accept(json.loads(text), defaults=settings.defaults().retry_defaults, now_at=0)
 
 
 def test_the_workflow_of_a_new_spool_is_made_as_a_whole(desk: Desk) -> None:
