@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from queuectl.model.lifecycle import DONE, PENDING, RUNNING
 from queuectl.spool import key_notes
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import Pool, Witness, children
+from tests.pool import Pool, Witness, children, kill
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
@@ -38,7 +37,17 @@ PRODUCER = Path(__file__).with_name("unique_producer.py")
 class UniqueStorm:
     """The producers and the pools of one storm, and what is seen of them."""
 
-    def __init__(self, spool: SpoolDir, folder: Path, *, jobs: int, seed: int) -> None:
+    def __init__(
+        self,
+        spool: SpoolDir,
+        folder: Path,
+        *,
+        jobs: int,
+        seed: int,
+        keys: int = KEYS,
+        producers: int = PRODUCERS,
+        workers: int = WORKERS,
+    ) -> None:
         self.spool, self.folder = spool, folder
         self.rng = random.Random(seed)
         self.witness = Witness(folder / "witness")
@@ -47,11 +56,12 @@ class UniqueStorm:
         self.most: Counter[str] = Counter()
         """The most waiting jobs of each key at one instant."""
         self.strange: list[str] = []
-        self.documents = [self.document(f"k{number}") for number in range(KEYS)]
-        share = jobs // PRODUCERS
-        self.left = [(number * share, (number + 1) * share) for number in range(PRODUCERS)]
+        self.documents = [self.document(f"k{number}") for number in range(keys)]
+        self.workers = workers
+        share = jobs // producers
+        self.left = [(number * share, (number + 1) * share) for number in range(producers)]
         self.producers: list[subprocess.Popen[bytes]] = []
-        self.pools = [Pool(spool, count=WORKERS) for _ in range(POOLS)]
+        self.pools = [Pool(spool, count=workers) for _ in range(POOLS)]
         self.old: list[Pool] = []
 
     def document(self, key: str) -> dict[str, object]:
@@ -86,7 +96,7 @@ class UniqueStorm:
 
     def look(self) -> None:
         """List the waiting jobs of a key under its lock."""
-        key = f"k{self.rng.randrange(KEYS)}"
+        key = f"k{self.rng.randrange(len(self.documents))}"
         with key_notes.locked(self.spool, key, patience_s=5) as is_locked:
             if not is_locked:
                 return
@@ -117,7 +127,7 @@ class UniqueStorm:
             pass
         return False
 
-    def rage(self, seconds: float) -> None:
+    def rage(self, seconds: float, *, pace: tuple[float, float] = (0.01, 0.1)) -> None:
         """Kill at random until the time is up or all is done."""
         until_s = time.monotonic() + seconds
         acts = [self.kill_worker] * 4 + [self.kill_command] * 2 + [self.kill_producer] * 2 + [self.kill_pool]
@@ -127,12 +137,12 @@ class UniqueStorm:
                 self.done[act.__name__] += act()
             for _ in range(3):
                 self.look()
-            time.sleep(self.rng.uniform(0.01, 0.1))  # the pace of the storm, not a wait
+            time.sleep(self.rng.uniform(*pace))  # the pace of the storm, not a wait
             self._go_on()
             for place, pool in enumerate(self.pools):
                 if pool.process.poll() is not None:
                     self.old.append(pool)
-                    self.pools[place] = Pool(self.spool, count=WORKERS)
+                    self.pools[place] = Pool(self.spool, count=self.workers)
 
     def _is_busy(self) -> bool:
         return any(each.poll() is None for each in self.producers) or bool(
@@ -142,7 +152,7 @@ class UniqueStorm:
     def _kill(self, pid: int) -> bool:
         if pid:
             self.killed[pid] = time.monotonic_ns()
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
         return bool(pid)
 
     def _worker(self) -> int:

@@ -34,8 +34,11 @@ if [ "${1:-}" = --ci ]; then
     unit="system spool jobs inbox worker pool flows maintenance cli"
     stops="test_stop_lets_a_running_job_end_and_records_it test_a_second_stop_can_be_harder
         test_a_detached_pool_has_the_grace_that_it_was_started_with test_ways_to_stop_exclude_each_other"
-    # Parents and desks; tests/windows has the rest of flows, which is marked slow elsewhere.
+    # Parents, desks, rates, circuit breakers and inboxes of files; tests/windows has the rest of flows, which is marked
+    # slow elsewhere or for Linux.
     flows="test_dependencies.py test_desk.py::test_a_job_gets_its_standard_input
+        test_rates.py::test_rate_holds_over_two_pools test_rates.py::test_resumed_queue_lets_one_job_try
+        test_file_inboxes.py::test_files_run_and_go_where_they_belong
         test_desk.py::test_progress_is_seen_while_a_job_runs test_desk.py::test_a_job_gets_the_results_of_its_parents"
     left_out="unit/maintenance/test_check.py::test_torn_records_are_cut_back_and_kept
         e2e/test_recovery.py::test_a_killed_worker_s_job_runs_again_after_its_command_has_ended
