@@ -28,6 +28,7 @@ from queuectl.spool.session import Session
 from queuectl.system import files, sharing
 
 _WRITER = "a program has it open for writing"
+_HELD = "its job has ended, but a program has it open: it is in working/ until that program closes it"
 
 
 class _Arriving(NamedTuple):
@@ -52,6 +53,8 @@ class FilePoller(Polling):
         self._known: dict[str, _Arriving] = {}
         """The versions that the last poll saw, also of files that are whole and wait for their turn."""
         self._refused: dict[str, str] = {}
+        self._held: tuple[InboxFile, ...] = ()
+        """The first file that could not be moved at the end of its job, because a program has it open (Windows)."""
         self._foreign: list[str] = []
         self._has_polled = False
 
@@ -98,10 +101,26 @@ class FilePoller(Polling):
         if out := self._judge.out:
             files.names(out)  # a missing folder of results must fail no job: everything waits
         left, held_back = self._take(box, there, published)
-        self._ends.settle(box)
+        self._settle(box)
         self._ends.tidy(box)
         self._state = self._as_seen(left, held_back, len(published))
         return published
+
+    def _settle(self, box: FileBox) -> None:
+        """Move the files of jobs that have ended. A file that a program has open (Windows) stays, and is reported once.
+
+        It changes nothing for other files: those that were taken are reported, and the next poll comes as soon.
+        """
+        held: tuple[InboxFile, ...] = ()
+        try:
+            self._ends.settle(box)
+        except OSError as error:
+            if not sharing.is_held(error):
+                raise
+            held = (InboxFile(os.path.basename(str(error.filename or "")), 0, 0.0, _HELD),)
+        if held and held != self._held:
+            self._say(WARNING, f"{held[0].name}: {held[0].why}")
+        self._held = held
 
     def finish(self) -> None:
         """Move the files of the last jobs, when the pool has ended its jobs."""
@@ -233,7 +252,7 @@ class FilePoller(Polling):
             waiting=len(left),
             next=tuple(left[:ROWS]),
             arriving=len(self._arriving),
-            rows=rows,
+            rows=self._held + rows,
             held_back=held_back,
             rejected=len(refused),
             refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),

@@ -21,7 +21,7 @@ from tests import file_sender
 from tests.e2e.test_file_inboxes import checker, configure, tree
 from tests.e2e.test_schedules import put, ticks
 from tests.helpers import LONG, wait_until
-from tests.pool import SUCCEED, Pool, ends_with, queuectl
+from tests.pool import SUCCEED, Pool, Witness, ends_with, queuectl
 from tests.stress.test_unique_storm import UniqueStorm
 
 
@@ -57,6 +57,25 @@ def test_two_producers_put_in_the_same_unique_keys(spool: SpoolDir, tmp_path: Pa
         print(storm.judge())
     finally:
         storm.close()
+
+
+def test_a_file_that_is_open_when_its_job_ends_is_moved_later(spool: SpoolDir, tmp_path: Path) -> None:
+    """It stays in working/, is reported once, and meanwhile other files are taken and moved (P2, P6)."""
+    inbox, witness = tmp_path / "scans", Witness(tmp_path / "witness")
+    inbox.mkdir()
+    configure(spool, {"path": str(inbox), "command": [*witness.command(seconds=witness.gate), "{file}"]}, settle_s=0.1)
+    file_sender.send(str(inbox), "open.pdf", "plain")
+    with Pool(spool, count=1) as pool:
+        (path,) = wait_until(lambda: witness.lines() and list((inbox / "working").rglob("open.pdf")))
+        with open(path, "rb"):
+            witness.open_gate()
+            wait_until(lambda: [row.name for row in read_all(spool)[0].rows] == ["open.pdf"])
+            file_sender.send(str(inbox), "later.pdf", "plain")
+            wait_until(lambda: (inbox / "done" / "later.pdf").exists())
+            assert path.exists() and read_all(spool)[0].taken == 2 and not read_all(spool)[0].trouble
+        wait_until(lambda: tree(inbox) == ["done/later.pdf", "done/open.pdf"])
+        wait_until(lambda: not read_all(spool)[0].rows)
+    assert sum("open.pdf: its job has ended" in str(event) for event in pool.events) == 1
 
 
 def test_a_file_that_a_program_reads_waits_and_holds_up_no_other(spool: SpoolDir, tmp_path: Path) -> None:
