@@ -23,7 +23,7 @@ from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.tick_name import Note
 from queuectl.spool import schedule_files
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import disk, sharing
 from queuectl.system.locks import NamedLock
 
 BY = "schedule"
@@ -287,9 +287,10 @@ class Ticker:
         return self._rename(note, note._replace(next_at=next_at))
 
     def _rename(self, note: Note, new: Note) -> Note:
-        """Rename a note. Raises FileNotFoundError if somebody moved it."""
+        """Rename a note; a program that has it open must not delay the pool. Raises FileNotFoundError, OSError."""
         if new.name != note.name:
-            disk.replace(self._spool.schedule_path(note.name), self._spool.schedule_path(new.name))
+            old_path, path = self._spool.schedule_path(note.name), self._spool.schedule_path(new.name)
+            disk.replace(old_path, path, patience_s=sharing.GLANCE_S)
         return new
 
     # ------------------------------------------------------------------------------------------------- making jobs

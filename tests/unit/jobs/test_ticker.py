@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from queuectl.model.settings import defaults
 from queuectl.spool import lookup, schedule_files
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
+from queuectl.system import disk, sharing
 from queuectl.system.locks import NamedLock
 from tests.helpers import FakeClock
 
@@ -205,6 +207,24 @@ def test_a_job_that_somebody_made_under_the_id_of_a_tick_is_its_job(pool: Pool, 
     Path(spool.path(PENDING, "a-20270115T090000Z,prio=3.json")).write_text('{"command": "true"}')
     pool.look(3600)
     assert ids(spool) == ["a-20270115T090000Z", "b-20270115T090000Z"]
+
+
+def test_a_note_that_is_open_delays_the_pool_for_an_instant_only(
+    pool: Pool, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool's loop makes the ticks: no rename of a note waits as long as for a file of ours (P9, Windows)."""
+    put(spool, "a.json", HOURLY)
+    pool.look()
+    waits: list[float] = []
+
+    def replace(source: str, target: str, *, patience_s: float = sharing.SHARING_DEADLINE_S, **rest: Any) -> None:
+        waits.append(patience_s)
+        os.replace(source, target, **rest)
+
+    monkeypatch.setattr(disk, "replace", replace)
+    pool.look(3600)
+    assert ids(spool) == ["a-20270115T090000Z"]
+    assert waits and max(waits) <= sharing.GLANCE_S
 
 
 def test_the_trouble_of_one_schedule_is_its_own(pool: Pool, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
