@@ -229,9 +229,9 @@ def test_the_schedule_of_a_new_spool_is_one(spool: SpoolDir) -> None:
     text = create.examples()["schedule.json"]
     Path(spool.schedule_path("morning.json")).write_text(text)
     (found,) = Spool(spool.root).schedules()
-    assert (found.why, found.when[:15]) == ("", "cron 0 7 * * MON")
+    assert (found.why, found.when[:16]) == ("", "cron 0 7 * * MON")
     assert len(found.ticks(3, after_at=0)) == 3
-    with pytest.raises(InvalidJobError, match="schedules/"):
+    with pytest.raises(InvalidJobError, match="is for a schedule"):
         accept(json.loads(text), defaults=settings.defaults().retry_defaults, now_at=0)
 
 
