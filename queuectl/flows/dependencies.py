@@ -49,7 +49,14 @@ def look(spool: SpoolDir, item: Record) -> Waits | Over | None:
         OSError: the folders cannot be looked at.
     """
     blocked = item.blocked
-    return None if blocked is None else look_from(spool, parents.of(item.extras.after), blocked, {})
+    if blocked is None:
+        return None
+    known: dict[str, str] = {}
+    if item.extras.after == (blocked.pointer,):  # the usual case: one parent that must succeed
+        state = known[blocked.pointer] = state_of(spool, blocked.pointer)
+        if state == DONE:
+            return None
+    return look_from(spool, parents.of(item.extras.after), blocked, known)
 
 
 def look_from(spool: SpoolDir, asked: Asked, blocked: Progress, known: dict[str, str]) -> Waits | Over | None:

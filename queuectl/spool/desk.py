@@ -48,6 +48,9 @@ class OpenDesk:
         self._spool = spool
         self.path = path
         self.fd = fd
+        self.parents_path = os.path.join(path, PARENTS)
+        self._parents: tuple[int, os.stat_result] | None = None
+        """The handle and the facts of `parents.json`, if it is kept."""
 
     @classmethod
     def make(cls, spool: SpoolDir, path: str) -> OpenDesk:
@@ -84,7 +87,8 @@ class OpenDesk:
         return cls(spool, path, files.open_folder_in(path, at=None, to_list=True))
 
     def close(self) -> None:
-        """Close the handle."""
+        """Close the handles."""
+        self._let_parents_go()
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
@@ -176,13 +180,42 @@ class OpenDesk:
         disk.create(name, data, sync=False, mode=self._spool.file_mode, at=self.fd)
         return files.open_regular(name, self.fd)[0]
 
-    def put_parents(self, data: bytes) -> str:
-        """Write what the command may know of its job's parents; return the path. Raises OSError."""
-        disk.create(self._place(PARENTS), data, sync=False, mode=self._spool.file_mode, at=self.fd)
-        return os.path.join(self.path, PARENTS)
+    def put_parents(self, data: bytes, *, keep: bool) -> bool:
+        """Write what the command may know of its job's parents; return whether `has_parents` can find it later.
+
+        With `keep` it stays open, if the system lets others delete it then. Raises OSError.
+        """
+        name = self._place(PARENTS)
+        disk.create(name, data, sync=False, mode=self._spool.file_mode, at=self.fd)
+        if keep and self.fd is not None:
+            self._parents = files.open_regular(name, self.fd)
+        return self._parents is not None
+
+    def has_parents(self, data: bytes) -> bool:
+        """Return whether `parents.json` is there as it was made, with this content: a command may have changed it."""
+        if self._parents is None:
+            return False
+        fd, made = self._parents
+        try:
+            found = os.lstat(PARENTS, dir_fd=self.fd)
+            is_same = (found.st_ino, found.st_mode, found.st_nlink) == (made.st_ino, made.st_mode, made.st_nlink)
+            return is_same and os.pread(fd, len(data) + 1, 0) == data
+        except OSError:
+            return False
+
+    def take_parents(self) -> None:
+        """Delete `parents.json`, if it is there. Raises OSError."""
+        self._let_parents_go()
+        disk.unlink(self._place(PARENTS), at=self.fd)
+
+    def _let_parents_go(self) -> None:
+        if self._parents is not None:
+            os.close(self._parents[0])
+            self._parents = None
 
     def clear(self) -> bool:
         """Delete what is on the desk; return False if something stays: then use another desk."""
+        self._let_parents_go()
         try:
             found = self.names()
             if len(found) > _NAMES_AT_MOST:

@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from queuectl.model import progress
-from queuectl.spool.desk import AGAIN, NOTHING, PROGRESS, RESULT, Given, OpenDesk
+from queuectl.spool.desk import AGAIN, NOTHING, PARENTS, PROGRESS, RESULT, Given, OpenDesk
 from queuectl.spool.session import Session
 from queuectl.system import disk, volume
 
@@ -27,6 +27,8 @@ class DeskSlot:
         self._trusted_from_s = 0.0
         """A run that began before this (monotonic) may have changed the desk without another stamp."""
         self._trusts_times: bool | None = None
+        self.has_parents = False
+        """True if the file about the parents of a job stays for the next run."""
         self.variables: dict[str, str] = {}
         """The variables by which a command finds its desk."""
         self.is_spoilt = False
@@ -58,10 +60,26 @@ class DeskSlot:
         assert self._open is not None
         return self._open.open_text(data)
 
-    def put_parents(self, data: bytes) -> dict[str, str]:
-        """Write what the command may know of its job's parents; return the variable that says where. Raises OSError."""
+    def put_parents(self, data: bytes) -> str:
+        """Write what the command may know of its job's parents; return the path. Raises OSError.
+
+        The file stays for the next child of the same parents: that costs two system calls a run, and no change of the
+        desk, by which the worker would have to look for a result after each run.
+        """
         assert self._open is not None
-        return {"QUEUECTL_PARENT_RESULTS": self._open.put_parents(data)}
+        if not self._open.has_parents(data):
+            self.take_parents()
+            self.has_parents = self._open.put_parents(data, keep=bool(self._trusts_times))
+            if self.has_parents:
+                self._note_own_change()
+        return self._open.parents_path
+
+    def take_parents(self) -> None:
+        """Delete the file about the parents of the last job, if it is still there. Raises OSError."""
+        if self.has_parents and self._open is not None:
+            self.has_parents = False
+            self._open.take_parents()
+            self._note_own_change()
 
     def result_size(self) -> int:
         """Return how much the command has written to its result."""
@@ -75,7 +93,7 @@ class DeskSlot:
         if desk.fd is not None and self._trusts_times and started_s >= self._trusted_from_s:
             return os.fstat(desk.fd).st_ctime_ns != self._stamp
         try:
-            return bool(desk.names()) or not desk.is_in_place()
+            return desk.names() != ([PARENTS] if self.has_parents else []) or not desk.is_in_place()
         except OSError:
             return True
 
@@ -95,6 +113,7 @@ class DeskSlot:
         given = given._replace(
             again=before.again or desk.again(), progress=before.progress or ("" if said is None else str(said))
         )
+        self.has_parents = False
         self.is_spoilt = not (desk.clear() and desk.is_in_place())
         self._note_own_change()
         return given
@@ -104,7 +123,7 @@ class DeskSlot:
         if self._open is not None:
             self._open.close()
             self._open = None
-        self._lease, self.is_spoilt = "", False
+        self._lease, self.is_spoilt, self.has_parents = "", False, False
 
     def close(self) -> None:
         """Close the desk and delete it. What cannot be deleted quickly stays for a sweep."""

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 from collections.abc import Generator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ from queuectl.worker import stdin
 from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Executor, Process, Spec
 from queuectl.worker.output import OutputLimit
 from queuectl.worker.slot import Slot
+
+if TYPE_CHECKING:
+    from queuectl.worker.parent_results import ParentResults
 
 # How often a long run checks that its file still exists, and how soon it checks again if the file is missing, because
 # an editor may save by removing the old file first. Together they define "within about a second".
@@ -42,6 +45,8 @@ class Starter:
         self._cwd = cwd
         self._env = {**os.environ, "QUEUECTL_SPOOL": spool.root}
         self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool.root}
+        self._parent_results: ParentResults | None = None
+        """Created for the first job with parents."""
         self.is_homeless = False
         """True if the pool's working folder could not be entered at the last try."""
 
@@ -60,11 +65,11 @@ class Starter:
         cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
         input_fd = -1
         try:
+            if slot.desk.has_parents and not item.extras.after:
+                slot.desk.take_parents()
             if item.extras is not PLAIN:
                 if item.extras.after:
-                    from queuectl.worker import parent_results  # few jobs have parents
-
-                    marks |= slot.desk.put_parents(parent_results.document(self._spool, item))
+                    marks["QUEUECTL_PARENT_RESULTS"] = slot.desk.put_parents(self._told(item))
                 input_fd = stdin.open_for(item, cwd, slot.desk)
             spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease_fd, slot.lease_path, marks, input_fd)
             return self._executor.start(spec)
@@ -76,6 +81,14 @@ class Starter:
         finally:
             if input_fd >= 0:
                 os.close(input_fd)
+
+    def _told(self, item: Record) -> bytes:
+        """Return what the command of a job with parents may know of them."""
+        if self._parent_results is None:
+            from queuectl.worker.parent_results import ParentResults  # few jobs have parents
+
+            self._parent_results = ParentResults(self._spool)
+        return self._parent_results.document(item)
 
     def check_folder(self) -> None:
         """Check whether a missing working folder of the pool is back. Call this before a claim, which costs a retry.

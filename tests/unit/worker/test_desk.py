@@ -161,3 +161,72 @@ def test_a_quiet_run_costs_one_fstat(desk: Desk, monkeypatch: pytest.MonkeyPatch
     assert made.has_news(clock.monotonic()) and len(listed) == 1
     made.close()
     assert not os.path.exists(desk.spool.desk_path("w9.0"))
+
+
+def _tamper(how: str, path: Path) -> None:
+    match how:
+        case "nothing":
+            pass
+        case "overwritten":
+            before = path.stat()
+            path.write_bytes(b"two")
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        case "longer":
+            with path.open("ab") as opened:
+                opened.write(b"x")
+        case "deleted":
+            path.unlink()
+        case "replaced":
+            path.unlink()
+            path.write_bytes(b"one")
+        case "a link":
+            path.rename(path.parent / "moved")
+            path.symlink_to("moved")
+        case "a hard link":
+            os.link(path, path.parent.parent / "other")
+        case "closed":
+            path.chmod(0)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "how", ["nothing", "overwritten", "longer", "deleted", "replaced", "a link", "a hard link", "closed"]
+)
+def test_the_text_about_parents_stays_only_as_the_worker_made_it(slot: Slot, folder: Path, how: str) -> None:
+    """P10: whatever one command does to it, the next one reads what the worker says."""
+    path = Path(slot.desk.put_parents(b"one"))
+    made = path.stat()
+    _tamper(how, path)
+    assert slot.desk.put_parents(b"one") == str(path)
+    found = path.lstat()
+    assert path.read_bytes() == b"one" and (found.st_mode, found.st_nlink) == (made.st_mode, 1)
+    if how == "nothing":
+        assert found.st_ino == made.st_ino
+    slot.desk.put_parents(b"two")
+    assert path.read_bytes() == b"two"
+    slot.desk.take_parents()
+    assert "parents.json" not in os.listdir(folder)
+
+
+@posix_only
+def test_a_child_that_gives_nothing_back_costs_no_listing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text about its parents is no news, but a result beside it is, also within the same step of the clock."""
+    made = DeskSlot(desk.session)
+    made.open("w9.0")
+    listed: list[object] = []
+    names = files.names
+    monkeypatch.setattr(files, "names", lambda path: listed.append(path) or names(path))
+    for number in range(3):
+        started_s = desk.clock.monotonic()
+        made.put_parents(b"one")
+        assert not made.has_news(started_s) and len(listed) == 1, number
+        desk.clock.advance(0.03)
+    started_s = desk.clock.monotonic()
+    made.put_parents(b"two")
+    Path(made.variables["QUEUECTL_RESULT"]).touch()
+    assert made.has_news(started_s)
+    assert made.collect("a", 1, before=NOTHING) == Given(0)
+    assert os.listdir(desk.spool.desk_path("w9.0")) == [] and not made.has_parents
+    made.put_parents(b"two")
+    made.close()
+    assert not os.path.exists(desk.spool.desk_path("w9.0"))

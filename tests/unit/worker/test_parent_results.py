@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 
 from queuectl.jobs.verdict import Split
 from queuectl.model import record
-from queuectl.model.lifecycle import PENDING, Outcome
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, Outcome
 from queuectl.spool import groups
 from queuectl.worker import parent_results
+from queuectl.worker.parent_results import ParentResults
 from tests.helpers import Desk
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -119,3 +122,91 @@ def test_elsewhere_there_are_no_paths_and_less(desk: Desk) -> None:
     assert {row["result"] for row in found.values()} == {None}
     assert [row["json"] is not None for row in found.values()] == [True] * 4 + [False] * 2
     assert {row["state"] for row in found.values()} == {"done"}
+
+
+def _retry(desk: Desk) -> None:
+    """The parent runs once more, and gives back something else of the same length."""
+    os.rename(desk.spool.path(DONE, "p.json"), desk.spool.path(PENDING, "p.json"))
+    desk.run("p.json", OK)
+    Path(desk.spool.result_path("p", 2)).write_bytes(b"[2]")
+
+
+def _drag(desk: Desk) -> None:
+    os.rename(desk.spool.path(DONE, "p.json"), desk.spool.path(DLQ, "p.json"))
+
+
+def _rewrite_result(desk: Desk) -> None:
+    """Only the time of the change, which nobody can set, tells this from what was there."""
+    path = desk.spool.result_path("p", 1)
+    before = os.stat(path)
+    Path(path).write_bytes(b"[9]")
+    if sys.platform != "win32":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _edit_record(desk: Desk) -> None:
+    path = Path(desk.spool.path(DONE, "p.json"))
+    path.write_bytes(path.read_bytes().replace(b'"exit_code": 0', b'"exit_code": 3'))
+
+
+CHANGES: dict[str, Callable[[Desk], None]] = {
+    "retried": _retry,
+    "dragged": _drag,
+    "its result is other": _rewrite_result,
+    "its result is gone": lambda desk: os.unlink(desk.spool.result_path("p", 1)),
+    "its record is edited": _edit_record,
+    "deleted": lambda desk: os.unlink(desk.spool.path(DONE, "p.json")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_children_share_a_text_until_their_parent_changes(desk: Desk, change: str) -> None:
+    """P13: the folder is the truth at each start, and results are those of the attempt on record."""
+    parent(desk, "p", b"[1]")
+    item = desk.record(PENDING, desk.enqueue(id="child", after={"id": "p", "when": "over"}))
+    results = ParentResults(desk.spool, clock=desk.clock)
+    for _ in range(3):
+        kept = results.document(item)
+        desk.clock.advance(1)
+    assert results.document(item) is kept and json.loads(kept)["p"]["json"] == [1]
+    CHANGES[change](desk)
+    found = results.document(item)
+    assert found == parent_results.document(desk.spool, item) and found != kept
+    desk.clock.advance(1)
+    assert results.document(item) == found
+    assert results.document(item) == found
+
+
+def test_a_dead_parent_that_is_done_after_all(desk: Desk) -> None:
+    """The file in done/ counts, also while the other one is still there, as at the claim."""
+    parent(desk, "p", None, Outcome("failed", 7))
+    item = desk.record(PENDING, desk.enqueue(id="child", after={"id": "p", "when": "ended"}))
+    results = ParentResults(desk.spool, clock=desk.clock)
+    for _ in range(3):
+        kept = results.document(item)
+        desk.clock.advance(1)
+    assert results.document(item) is kept and json.loads(kept)["p"]["state"] == "dlq"
+    Path(desk.spool.path(DONE, "p.json")).write_bytes(Path(desk.spool.path(DLQ, "p.json")).read_bytes())
+    assert json.loads(results.document(item))["p"]["state"] == "done"
+
+
+def test_a_text_is_read_again_until_its_files_are_old_enough(desk: Desk) -> None:
+    """A file that changes twice within one step of the system's clock looks the same."""
+    parent(desk, "p", b"[1]")
+    item = desk.record(PENDING, desk.enqueue(id="child", after="p"))
+    results = ParentResults(desk.spool, clock=desk.clock)
+    texts = []
+    for pause_s in (0.01, 0.015, 1, 1):
+        texts.append(results.document(item))
+        desk.clock.advance(pause_s)
+    assert texts[0] is not texts[1] and texts[1] is not texts[2] and texts[2] is texts[3]
+
+
+def test_few_texts_are_kept(desk: Desk) -> None:
+    """A worker with children of ever other parents does not grow; nor does it keep what a range counts."""
+    results = ParentResults(desk.spool, clock=desk.clock)
+    for number in range(40):
+        parent(desk, f"p{number}", None)
+        item = desk.record(PENDING, desk.enqueue(id=f"c{number}", after=f"p{number}"))
+        results.document(item)
+    assert len(results._texts) == 32

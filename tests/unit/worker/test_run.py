@@ -140,3 +140,16 @@ def test_a_command_that_cannot_be_started_is_a_failed_attempt() -> None:
     """With the code of a shell; a final one is not tried again."""
     outcome = not_started(CannotStartError(126, "one line only", is_final=True), 0.25)
     assert outcome == Outcome(FAILED, 126, "one line only", 0.25, is_final=True)
+
+
+def test_a_job_without_parents_finds_nothing_about_those_of_another(desk: Desk, slot: Slot) -> None:
+    """The text stays on the desk for the next child only."""
+    executor = OneProcess()
+    starter = Starter(executor, desk.spool, desk.spool.root)
+    desk.run(desk.enqueue(id="p"), Outcome("succeeded", 0, "", 0.01))
+    for job_id in ("one", "two"):
+        starter.start(desk.start(desk.enqueue(id=job_id, after="p")), slot)
+        assert os.path.exists(executor.specs[-1].marks["QUEUECTL_PARENT_RESULTS"])
+    path = executor.specs[-1].marks["QUEUECTL_PARENT_RESULTS"]
+    starter.start(desk.start(desk.enqueue(id="plain")), slot)
+    assert "QUEUECTL_PARENT_RESULTS" not in executor.specs[-1].marks and not os.path.exists(path)
