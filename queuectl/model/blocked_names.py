@@ -5,6 +5,8 @@ Each blocked job names one parent, so jobs that wait for each other are a cycle 
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable, Iterator
 
 from queuectl.model import names
@@ -48,6 +50,16 @@ class BlockedNames:
         self._fresh[parent] = None
         self._has_new = True
 
+    def add_many(self, some: list[str], parent: str) -> None:
+        """Add names of a listing, in any order, that `split` has found for a parent."""
+        ending = len(f"{names.AFTER}{parent}.json")
+        self.parent_of.update(dict.fromkeys(some, parent))
+        self._pointer.update(dict.fromkeys([name[:-ending] for name in some], parent))
+        self._children.setdefault(parent, []).extend(some)
+        self._unsorted.add(parent)
+        self._fresh[parent] = None
+        self._has_new = True
+
     def discard(self, name: str) -> None:
         """Remove a name, if it is here."""
         parent = self.parent_of.get(name)
@@ -74,6 +86,10 @@ class BlockedNames:
     def of(self, parent: str) -> list[str]:
         """Return the names that wait for a parent."""
         return [name for name in self._children.get(parent, ()) if self.parent_of.get(name) == parent]
+
+    def is_awaited(self, parent: str) -> bool:
+        """Return whether names may wait for a parent."""
+        return parent in self._children
 
     def pop(self, parent: str, at_most: int = ALL) -> list[str]:
         """Remove names that wait for a parent, and return them. If some are left, the parent is fresh again."""
@@ -150,6 +166,35 @@ class BlockedNames:
                 here = pointer[here]
             done |= on_path
         return found
+
+
+def split(listed: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the usual names of blocked jobs in a listing by their parents, and all other names.
+
+    Searches thousands of names at once, because a hundred thousand jobs may wait when a pool starts.
+    """
+    by_parent: dict[str, list[str]] = {}
+    others: list[str] = []
+    listed = list(listed)
+    for start in range(0, len(listed), names.SPLIT_AT_ONCE):
+        some = listed[start : start + names.SPLIT_AT_ONCE]
+        text = "\n".join(some)
+        if names.AFTER not in text or text.count("\n") != len(some) - 1:  # a line feed in a name
+            others += some
+            continue
+        found = _line().findall(text)
+        for name, parent in found:
+            by_parent.setdefault(parent, []).append(name)
+        if len(found) < len(some):
+            known = {name for name, _ in found}
+            others += [name for name in some if name not in known]
+    return by_parent, others
+
+
+@functools.cache
+def _line() -> re.Pattern[str]:
+    stem, parent = names.BLOCKED.pattern.removesuffix(r"\.json").split(names.AFTER)
+    return re.compile(rf"^({stem[1:-1]}{names.AFTER}{parent}\.json)$", re.MULTILINE)
 
 
 def _stem(name: str) -> str:

@@ -51,7 +51,7 @@ _FLAGGED = re.compile(
     re.VERBOSE,
 )
 # The usual names of jobs that wait for another one.
-_BLOCKED = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),after=([A-Za-z0-9][A-Za-z0-9-]{0,99})\.json")
+BLOCKED = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),after=([A-Za-z0-9][A-Za-z0-9-]{0,99})\.json")
 AFTER = ",after="
 QUEUE_MAX_CHARS = 24
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
@@ -257,7 +257,7 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(owned[1], None, 0, owned[2])
     if ",in=" in stem and (timed := TIMED.fullmatch(file_name)) is not None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
-    if AFTER in stem and (blocked := _BLOCKED.fullmatch(file_name)) is not None:
+    if AFTER in stem and (blocked := BLOCKED.fullmatch(file_name)) is not None:
         return NameParts(blocked[1], None, 0, after=blocked[2])
     if (flagged := _FLAGGED.fullmatch(file_name)) is not None and "," in stem:
         found, due, day, time, micros, prio, owner, queue, key = flagged.groups("")
@@ -309,7 +309,7 @@ def is_temporary(file_name: str) -> bool:
         return False
     if ",in=" in file_name and TIMED.fullmatch(file_name):
         return False
-    if AFTER in file_name and _BLOCKED.fullmatch(file_name):
+    if AFTER in file_name and BLOCKED.fullmatch(file_name):
         return False
     if "," in file_name and _FLAGGED.fullmatch(file_name):
         return False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from queuectl.model import flagged_names, names, needs, order, queues
+from queuectl.model import blocked_names, flagged_names, names, needs, order, queues
 from queuectl.model.blocked_names import ALL, BlockedNames
 from queuectl.model.due_names import FAR_S, DueNames
 from queuectl.model.flagged_names import Group
@@ -118,6 +118,10 @@ class RunQueue:
             for group in groups:
                 count += self._take_group(group, lines, now_at, verified=verified)
         if len(others) >= _MANY and not self._is_choosy:
+            by_parent, others = blocked_names.split(others)
+            for parent, some in by_parent.items():
+                self._known.update(some)
+                self.blocked.add_many(some, parent)
             timed, others = order.split_timed(others)
             if timed:
                 lines.setdefault((0, "", ""), []).extend(order.keys_of_timed(timed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from queuectl.model import names
+from queuectl.model import blocked_names, names
 from queuectl.spool.folder import SpoolDir
 
 
@@ -16,8 +16,9 @@ def waiting_for(spool: SpoolDir, job_ids: Iterable[str]) -> list[str]:
 
 def blocked(waiting: Iterable[str]) -> dict[str, str]:
     """Return the parent of each blocked job in a listing, by the name of its file. Held jobs are left out."""
-    found = {}
-    for name in waiting:
+    by_parent, others = blocked_names.split(waiting)
+    found = {name: parent for parent, some in by_parent.items() for name in some}
+    for name in others:
         if names.AFTER in name and not names.is_held(name) and (parts := names.parse(name)) is not None and parts.after:
             found[name] = parts.after
     return found

@@ -33,7 +33,7 @@ _SLICE_S = 0.02
 _AT_ONCE = 500
 _NAMED = 5
 # So many children of one parent are suggested at once when it ends, and then at each tick.
-_UNBLOCKED_FIRST, _UNBLOCKED_AT_ONCE = 200, 4000
+_UNBLOCKED_FIRST, _UNBLOCKED_AT_ONCE = 500, 4000
 # So many jobs whose parents are met are judged at each tick, while more are ready than workers are free.
 _JUDGED_AT_ONCE = 200
 
@@ -63,8 +63,8 @@ class ParentWatch:
 
     def ended(self, name: str) -> None:
         """Suggest the jobs that wait for a job, which is in done/ or dlq/ under this name now."""
-        if len(self._blocked):
-            self._core.queue.unblock(name.removesuffix(".json"), self._clock.now(), _UNBLOCKED_FIRST)
+        if self._blocked.is_awaited(job_id := name.removesuffix(".json")):
+            self._core.queue.unblock(job_id, self._clock.now(), _UNBLOCKED_FIRST)
 
     def step(self, now_s: float) -> None:
         """Look at what is new, and at everything if it is time."""

@@ -115,3 +115,26 @@ def test_a_pool_for_some_queues_takes_blocked_jobs_too() -> None:
     queue = RunQueue(choice=Choice(frozenset(("mail",))))
     queue.update([], [f"{names.generate_id(NOW_AT, random.Random(1))},after=p.json"], NOW_AT)
     assert len(queue.blocked) == 1
+
+
+@pytest.mark.parametrize("has_line_feed", [False, True])
+def test_many_names_of_a_listing_are_taken_over_together(has_line_feed: bool) -> None:
+    """With the same effect as one by one, whatever else is in the listing."""
+    rng = random.Random(1)
+    listed = [names.blocked_name(names.generate_id(NOW_AT + n, rng), f"p{n % 3}") for n in range(200)]
+    listed += ["a.b,after=p1.json", "x,after=p1,hold.json", "y,after=.json", "plain.json", "own,after=p1.json"]
+    listed += [".~z,after=p1.json", "z,after=p1.jsonl", "u,after=p_1.json", "q,after=p1.JSON"]
+    listed += ["z\n,after=p1.json"] if has_line_feed else []
+    rng.shuffle(listed)
+    together, one_by_one = RunQueue(), RunQueue()
+    together.add(listed, NOW_AT)
+    for name in listed:
+        one_by_one.add([name], NOW_AT)
+    assert together.blocked.parent_of == one_by_one.blocked.parent_of
+    assert len(together) == len(one_by_one) and len(together.blocked) >= 203
+    for job_id in ("own", "a.b", listed[0].partition(",")[0]):
+        assert together.blocked.waits_for(job_id) == one_by_one.blocked.waits_for(job_id)
+    together.blocked.sort()
+    one_by_one.blocked.sort()
+    for parent in ("p0", "p1", "p2"):
+        assert together.blocked.pop(parent) == one_by_one.blocked.pop(parent)
