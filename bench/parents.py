@@ -111,7 +111,9 @@ def _run_group(parent: str, members: int, *, has_last: bool) -> tuple[float, flo
     """Return CPU in s, time in s, and the time between the last member's end and the last job's start."""
     with spools.folder(parent) as folder:
         spool = spools.make(folder)
-        jobs: list[dict[str, Any]] = [{"command": _TRUE} for _ in range(members)]
+        # The ref makes a group of both: ids of a group cost a claim more than generated ids.
+        jobs: list[dict[str, Any]] = [{"command": _TRUE, "ref": "first"}]
+        jobs += [{"command": _TRUE} for _ in range(members - 1)]
         jobs += [{"command": _TRUE, "after": "*"}] if has_last else []
         *_, last_id = Spool(spool.root).enqueue_many(jobs)
         spools.settle_disk()
