@@ -42,7 +42,13 @@ if [ "${1:-}" = --ci ]; then
         test_desk.py::test_progress_is_seen_while_a_job_runs test_desk.py::test_a_job_gets_the_results_of_its_parents"
     left_out="unit/maintenance/test_check.py::test_torn_records_are_cut_back_and_kept
         e2e/test_recovery.py::test_a_killed_worker_s_job_runs_again_after_its_command_has_ended
-        e2e/test_recovery.py::test_a_job_that_kills_its_worker_every_time_ends_dead"
+        e2e/test_recovery.py::test_a_job_that_kills_its_worker_every_time_ends_dead
+        unit/flows/test_rates.py::test_few_starts_ahead_of_the_clock_count_too
+        unit/flows/test_rates.py::test_room_says_how_many_may_start_and_when_the_next
+        unit/flows/test_rates.py::test_no_window_at_random_times_holds_more
+        unit/jobs/test_ticker.py::test_many_schedules_of_one_time_share_their_steps
+        unit/pool/test_schedule_watch.py::test_a_pool_and_a_command_import_no_time_zones_without_schedules
+        unit/cli/test_columns.py"
     for name in $unit; do set -- "$@" "tests/unit/$name"; done
     for name in $stops; do set -- "$@" "tests/e2e/test_stop.py::$name"; done
     for name in $flows; do set -- "$@" "tests/e2e/$name"; done
