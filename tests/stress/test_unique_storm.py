@@ -47,6 +47,7 @@ class UniqueStorm:
         keys: int = KEYS,
         producers: int = PRODUCERS,
         workers: int = WORKERS,
+        seconds: float = 0.01,
     ) -> None:
         self.spool, self.folder = spool, folder
         self.rng = random.Random(seed)
@@ -56,6 +57,7 @@ class UniqueStorm:
         self.most: Counter[str] = Counter()
         """The most waiting jobs of each key at one instant."""
         self.strange: list[str] = []
+        self.seconds = seconds
         self.documents = [self.document(f"k{number}") for number in range(keys)]
         self.workers = workers
         share = jobs // producers
@@ -69,7 +71,7 @@ class UniqueStorm:
         number = int(key[1:])
         return {
             "unique": key,
-            "command": self.witness.command(seconds=0.01, fail_first=int(number % 3 == 0)),
+            "command": self.witness.command(seconds=self.seconds, fail_first=int(number % 3 == 0)),
             "max_retries": 1000,
             "backoff_base": 0,
             **({"on_duplicate": "replace"} if number % 2 else {}),

@@ -49,7 +49,7 @@ def test_each_tick_is_one_job_though_a_pool_is_killed(spool: SpoolDir) -> None:
 
 def test_two_producers_put_in_the_same_unique_keys(spool: SpoolDir, tmp_path: Path) -> None:
     """One key skips, one replaces: one job of each waits and one runs, none is lost, whatever is killed (P1, P15)."""
-    storm = UniqueStorm(spool, tmp_path, jobs=int(60 * LONG), seed=7, keys=2, producers=2, workers=1)
+    storm = UniqueStorm(spool, tmp_path, jobs=int(60 * LONG), seed=7, keys=2, producers=2, workers=1, seconds=0.4)
     try:
         storm.start()
         storm.rage(4 * LONG, pace=(0.2, 0.6))
