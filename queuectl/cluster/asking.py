@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from queuectl.cluster import protocol, wire
 from queuectl.cluster.carrier import ANSWERED, Arrival, Carrier
 from queuectl.errors import ClusterError, ClusterUnreachableError
+from queuectl.system.selector import Selector
 
 # How long to wait for the scheduler, and then for the first nodes.
 _REACHED_WITHIN_S = 15.0
@@ -86,7 +86,8 @@ def _said(address: str, name: str, op: str, kind: str, text: str) -> Said:
 def _turns(carrier: Carrier, within_s: float) -> Iterator[Sequence[Arrival]]:
     """Yield what arrives, again and again, until the time is over."""
     deadline_s = time.monotonic() + within_s
+    selector = Selector()  # takes any handle, where select takes none above 1023
     yield carrier.arrivals()
     while (left_s := deadline_s - time.monotonic()) > 0:
-        select.select([carrier.fileno()], [], [], min(left_s, 0.5))
+        selector.wait([carrier.fileno()], min(left_s, 0.5))
         yield carrier.arrivals()
