@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from queuectl.flows.gates import Gates
 from queuectl.model.settings import Settings, defaults
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, FakeClock, make_spool
@@ -42,6 +43,29 @@ def _take_as_synced(fd: int) -> None:
 # that stand in for the calls; what runs in a process of its own syncs in earnest, and so does who asks for that.
 _sync_in_earnest = os.fsync
 os.fsync = _take_as_synced
+
+# A process that passes gates keeps their files open until it ends. The process of the tests would run out of handles.
+_gates: list[Gates] = []
+_make_gates = Gates.__init__
+
+
+def _make_known_gates(self: Gates, *args: Any, **kwargs: Any) -> None:
+    """Make gates, and remember them."""
+    _make_gates(self, *args, **kwargs)
+    _gates.append(self)
+
+
+Gates.__init__ = _make_known_gates  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def closed_gates() -> Iterator[None]:
+    """Close what gates the test has left open."""
+    yield
+    for gates in _gates:
+        gates.close()
+    _gates.clear()
+
 
 # Examples: no deadline for one and none for making it (machines are shared), and the same ones in each run.
 hypothesis_settings.register_profile(

@@ -178,6 +178,7 @@ RIVALS = [
         lambda hands: (_old()(hands), hands.drop("many.json", [{"command": "true", "unique": "k", "tags": ["line"]}])),
         _split,
         {"line": {SKIPPED}, "old": {RAN}},
+        begin=lambda hands: hands.open_stripes("batch"),
     ),
 ]
 # One job alone, or two that may follow each other: a file in an inbox is not taken in yet.
