@@ -20,6 +20,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kill
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_a_kill_at_any_change_leaves_a_file_in_one_place(operation: Operation, folder: Path) -> None:
     """P1, P2, P7: the file ends whole in one folder, its job runs once, nothing is overwritten or left under way."""
+    print(f"{sweep(operation, folder)} points: {operation.name}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_a_kill_after_any_change_leaves_a_file_in_one_place(operation: Operation, folder: Path) -> None:
+    """P1, P2, P7: the same with a kill after each change too."""
     print(f"{sweep(operation, folder, every=True)} points: {operation.name}")
 
 

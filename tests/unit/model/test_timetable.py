@@ -66,7 +66,7 @@ def test_the_odd_zones_have_changes() -> None:
 @pytest.mark.parametrize("hour", [0, 1, 2, 3])
 def test_each_day_has_exactly_one_run_of_a_fixed_time(zone: str, hour: int) -> None:
     """A daily time runs once on each day of 2026, also in the hours that are left out or repeated (P14)."""
-    for minute in (0, 15, 30, 45, 59):
+    for minute in (0, 30, 59):
         ticks = _ticks(Cron(f"{minute} {hour} * * *", zone), YEAR_AT, NEXT_YEAR_AT)
         days = [_local(at, zone).date() for at in ticks]
         assert len(days) == len(set(days)) >= 364
@@ -119,8 +119,10 @@ def test_the_question_s_instant_does_not_matter(zone: str, expression: str) -> N
     """Whenever it is asked, the next tick is the first one of all that is later: a restart changes nothing (P14)."""
     table = Cron(expression, zone)
     rng = random.Random(1)
+    is_monthly = not expression.endswith(" * * *")
+    around_s = (40 if is_monthly else 2) * DAY_S
     for change_at in _changes(zone) or [YEAR_AT + 100 * DAY_S]:
-        ticks = _ticks(table, change_at - 40 * DAY_S, change_at + 40 * DAY_S)
+        ticks = _ticks(table, change_at - around_s, change_at + around_s)
         asked = [change_at + rng.uniform(-2 * 3600, 2 * 3600) for _ in range(60)]
         for at in [*asked, *(tick + shift for tick in ticks[:20] for shift in (-0.5, 0, 0.5))]:
             if at < ticks[-1]:
