@@ -135,7 +135,8 @@ def test_a_system_that_stops_costs_no_run(spool: SpoolDir, order: tuple[str, ...
             _send(number, hit[who])
         assert pool.wait() == 0
     last = spool.read("pending", only(spool, "pending")).record.history[-1]
-    assert (last.event, last.exit_code) == ("released", 128 + number)
+    # The stop of the pool may reach the command first.
+    assert last.event == "released" and last.exit_code in (128 + number, 128 + signal.SIGTERM)
     assert "asked to stop" in last.reason
 
 

@@ -106,8 +106,9 @@ class UniqueStorm:
             note = key_notes.read(self.spool, key)
         self.most[key] = max(self.most[key], len(waiting))
         named = "" if note is None else note.id
-        # The others are skipped before the job of the note starts.
-        left = set(waiting) - {named, *(note.replaces if note is not None else ())}
+        # The others are skipped before the job of the note starts. One of them may have been in running/ when it was
+        # replaced, and was put back by the rescue of its dead worker: the job of the note waits until it is over.
+        left = set(waiting) - {named, *((note.behind, *note.replaces) if note is not None else ())}
         if len(waiting) > 1 and (int(key[1:]) % 2 == 0 or left):
             self.strange.append(f"{waiting} wait for {key}, whose note names {named or 'nobody'}")
 
