@@ -7,6 +7,7 @@ inbox (`process`), because its share may hang.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ _FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
 T = TypeVar("T")
 
 
-class Polling:
+class Polling(ABC):
     """Polls one inbox. `notices` collects messages for people; the caller takes them from there.
 
     `beat` is called between two steps of a poll, so that the supervisor sees that the poll makes progress.
@@ -100,6 +101,7 @@ class Polling:
             self._reported_trouble = ""
         return published
 
+    @abstractmethod
     def poll(self) -> list[str]:
         """Poll once; return as `step`.
 
@@ -107,11 +109,10 @@ class Polling:
             UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
             OSError: the folder or the spool cannot be used now.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> None:
         """Write and move what is left, when the pool has ended its jobs."""
-        raise NotImplementedError
 
     def show(self, *, every_s: float) -> None:
         """Publish the state if it has changed, and at least every `every_s` seconds."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -43,19 +44,19 @@ _SPAN_S, _SPAN_FACTOR = 3600.0, 4.0
 _STRIDE_S = 7 * 86400.0
 
 
-class Timetable:
+class Timetable(ABC):
     """The ticks of one schedule."""
 
     text: str
     """The expression, as the note of the schedule holds it."""
 
+    @abstractmethod
     def after(self, instant_at: float) -> float | None:
         """Return the first tick that is later than an instant; None if there is none (within 50 years)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def newest(self, after_at: float, now_at: float, count: int) -> list[float]:
         """Return the newest ticks that are later than `after_at` and not later than `now_at`, oldest first."""
-        raise NotImplementedError
 
     def since(self, after_at: float) -> Iterator[float]:
         """Yield the ticks later than an instant."""
