@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 # How many of the jobs that run next are shown.
 _NEXT_ROWS = 100
-# The modules that make a dashboard are imported this long after the start, when the first jobs run.
-_FIRST_S = 0.5
+# The first snapshot begins this long after the start, when the first jobs run; while short jobs use every slot, later.
+# It takes some 150 ms of CPU, most of it for the imports, which are the jobs' until then.
+_FIRST_S, _FIRST_BUSY_S = 0.5, 3.0
 # From one snapshot to the next.
 EVERY_S = 5.0
 # This often a few stats show whether anything has changed.
@@ -51,9 +52,14 @@ _HELD_OFTEN = 3
 
 
 class Dashboard:
-    """Writes the dashboard if this supervisor leads, a few milliseconds at a time."""
+    """Writes the dashboard if this supervisor leads, a few milliseconds at a time.
 
-    def __init__(self, session: Session, counters: Counters | None = None) -> None:
+    `is_busy` returns True while jobs wait for a slot and every slot has short ones: the first snapshot is delayed then.
+    """
+
+    def __init__(
+        self, session: Session, counters: Counters | None = None, *, is_busy: Callable[[], bool] = lambda: False
+    ) -> None:
         settings = session.settings
         self._spool = session.spool
         self._clock = session.clock
@@ -71,7 +77,9 @@ class Dashboard:
         self._is_settled = False
         self._written: Snapshot | None = None
         self._written_s = 0.0
-        self._next_s = self._clock.monotonic() + _FIRST_S
+        self._is_busy = is_busy
+        self._began_s = self._clock.monotonic()
+        self._next_s = self._began_s + _FIRST_S
         self._held = 0
         self._told = False
 
@@ -79,6 +87,8 @@ class Dashboard:
         """Go on for about 10 ms at most; return a sentence about the first trouble, else ""."""
         now_s = self._clock.monotonic()
         if not self._files or now_s < self._next_s:
+            return ""
+        if now_s < self._began_s + _FIRST_BUSY_S and self._written is None and self._is_busy():
             return ""
         try:
             self._counters.step(now_s)

@@ -90,7 +90,7 @@ class Parts:
         self._rescuer = Rescue(session, self._stripes, notify=notify)
         self._housekeeping = Housekeeping(session, self._stripes, breaker, notify=notify)
         counters = Counters(session)
-        self._dashboard = Dashboard(session, counters)
+        self._dashboard = Dashboard(session, counters, is_busy=lambda: bool(len(queue)) and not dispatcher.is_slow)
         self.hooks = Hooks(session, cwd=options.cwd, notify=notify)
         self.control = Control(core, self.pool)
         self.presence = Presence(core)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.model.lifecycle import Outcome
+from queuectl.model.lifecycle import DONE, Outcome
 from queuectl.model.settings import Settings
 from queuectl.monitor.snapshot import HEARTBEAT_S
 from queuectl.pool import dashboard
@@ -113,6 +113,35 @@ def test_one_supervisor_writes_and_another_takes_over(spool: SpoolDir, make: Mak
     after = written(spool)
     assert go_on(first) == ""
     assert written(spool) == after
+
+
+def test_first_snapshot_waits_for_short_jobs_but_not_for_long(
+    spool: SpoolDir, settings: Settings, clock: FakeClock, rng: random.Random
+) -> None:
+    busy = [True]
+    board = Dashboard(Session(spool, settings, clock, rng), is_busy=lambda: busy[0])
+    clock.advance(1.0)
+    go_on(board)
+    assert not dashboard_files(spool)  # the CPU is the jobs'
+    clock.advance(2.0)
+    go_on(board)
+    assert dashboard_files(spool)  # however busy
+    clock.advance(6.0)
+    first = written(spool)
+    Path(spool.folder(DONE), "x.json").write_text("{}")
+    go_on(board)
+    assert written(spool) != first  # only the first one is delayed
+    board.close_inherited()
+
+
+def test_first_snapshot_comes_at_once_when_nothing_waits(
+    spool: SpoolDir, settings: Settings, clock: FakeClock, rng: random.Random
+) -> None:
+    board = Dashboard(Session(spool, settings, clock, rng), is_busy=lambda: False)
+    clock.advance(1.0)
+    go_on(board)
+    assert dashboard_files(spool)
+    board.close_inherited()
 
 
 def test_quiet_spool_has_a_heartbeat(spool: SpoolDir, make: Make, clock: FakeClock) -> None:
