@@ -5,18 +5,18 @@ A poll lists names and looks at those that may be taken; it reads no content.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
+import msgspec
+
+from queuectl.errors import InvalidJobError
 from queuectl.inbox.file_box import ClaimedError, FileBox, Seen
 from queuectl.inbox.file_ends import FileEnds
 from queuectl.inbox.file_handover import FileHandover, is_of_one_file
 from queuectl.inbox.file_judge import FileJudge
-from queuectl.inbox.limits import Limits
 from queuectl.inbox.place import Place
 from queuectl.inbox.polling import Polling
 from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
@@ -39,7 +39,7 @@ class _Arriving(NamedTuple):
     why: str = ""
 
 
-class FilePoller(Polling):
+class FilePoller(Polling[FileBox]):
     """Polls an inbox of files."""
 
     def __init__(self, session: Session, inbox: Inbox, path: str, *, beat: Callable[[], None] = lambda: None) -> None:
@@ -47,7 +47,6 @@ class FilePoller(Polling):
         self._judge = FileJudge(session, self._inbox)
         self._ends = FileEnds(session, inbox, notify=self.notices.append, beat=beat)
         self._handover = FileHandover(session, inbox.owner, self._ends.owed)
-        self._limits = Limits(inbox, clock=self._clock)
         self._arriving: dict[str, _Arriving] = {}
         """Files that this poll did not find whole."""
         self._known: dict[str, _Arriving] = {}
@@ -56,7 +55,6 @@ class FilePoller(Polling):
         self._held: tuple[InboxFile, ...] = ()
         """The first file that could not be moved at the end of its job, because a program has it open (Windows)."""
         self._foreign: list[str] = []
-        self._has_polled = False
 
     @property
     def is_drained(self) -> bool:
@@ -73,20 +71,9 @@ class FilePoller(Polling):
         """Return whether an event for this name is worth a poll."""
         return not name.startswith(".")
 
-    def poll(self) -> list[str]:
-        """Poll once; return as `step`.
-
-        Raises:
-            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
-            OSError: the folder or the spool cannot be used now.
-        """
-        with self._opened() as box:
-            self._has_polled = True
-            return self._poll(box)
-
-    def _opened(self) -> FileBox:
+    def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
-        return self._open(lambda fd, identity: FileBox(Place(path, fd), identity, self._inbox))
+        return FileBox(Place(path, fd), identity, self._inbox)
 
     def _poll(self, box: FileBox) -> list[str]:
         published, back = self._handover.recover(box)
@@ -122,11 +109,9 @@ class FilePoller(Polling):
             self._say(WARNING, f"{held[0].name}: {held[0].why}")
         self._held = held
 
-    def finish(self) -> None:
-        """Move the files of the last jobs, when the pool has ended its jobs."""
-        if self._has_polled:
-            with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError), self._opened() as box:
-                self._ends.settle(box)
+    def _finish(self, box: FileBox) -> None:
+        """Move the files of the last jobs."""
+        self._ends.settle(box)
 
     # ------------------------------------------------------------------------------------------------- taking in
 
@@ -244,19 +229,10 @@ class FilePoller(Polling):
             for name, item in list(self._arriving.items())[:ROWS]
         )
         refused = sorted(self._refused.items())
-        return InboxState(
-            owner=self._inbox.owner,
-            path=self._path,
-            mode=self._inbox.mode,
-            listed_at=times.to_text(self._clock.now()),
-            waiting=len(left),
-            next=tuple(left[:ROWS]),
+        return msgspec.structs.replace(
+            self._seen(left, held_back, self._foreign, published),
             arriving=len(self._arriving),
             rows=self._held + rows,
-            held_back=held_back,
             rejected=len(refused),
             refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),
-            left_alone=len(self._foreign),
-            foreign=tuple(sorted(self._foreign)[:3]),
-            taken=self._state.taken + published,
         )

@@ -10,17 +10,17 @@ import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
+import msgspec
+
+from queuectl.errors import InvalidJobError
 from queuectl.inbox import limits, replay
 from queuectl.inbox.folder import Cause, Folder, Listing
 from queuectl.inbox.handover import Handover
 from queuectl.inbox.judge import Judge, NotYetError
-from queuectl.inbox.limits import Limits
 from queuectl.inbox.polling import Polling
 from queuectl.inbox.receipts import Receipts
 from queuectl.inbox.rejections import Rejections
 from queuectl.inbox.state import ROWS, InboxFile, InboxState
-from queuectl.model import times
 from queuectl.model.inbox import Inbox
 from queuectl.model.notice import WARNING
 from queuectl.model.record import Record
@@ -43,12 +43,11 @@ class _File(NamedTuple):
     cause: Cause
 
 
-class Poller(Polling):
+class Poller(Polling[Folder]):
     """Polls an inbox of jobs."""
 
     def __init__(self, session: Session, inbox: Inbox, path: str, *, beat: Callable[[], None] = lambda: None) -> None:
         super().__init__(session, inbox, path, beat=beat)
-        self._has_polled = False
         self._strange: set[str] = set()
         self._judge = Judge(session, self._inbox)
         self._rejections = Rejections(
@@ -56,7 +55,6 @@ class Poller(Polling):
         )
         self._receipts = Receipts(session, inbox, notify=self.notices.append, beat=beat)
         self._handover = Handover(session, inbox.owner, expect=self._expect)
-        self._limits = Limits(inbox, clock=self._clock)
         self._arriving: dict[str, _File] = {}
         self._tried_to = ""
         """The last file that the last poll tried, of those beyond the number that can be watched."""
@@ -67,22 +65,8 @@ class Poller(Polling):
         """How many files the last poll rejected."""
         return self._rejections.latest
 
-    def poll(self) -> list[str]:
-        """Poll once; return as `step`.
-
-        Raises:
-            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
-            OSError: the folder or the spool cannot be used now.
-        """
-        with self._opened() as box:
-            self._has_polled = True
-            return self._poll(box)
-
-    def _opened(self) -> Folder:
-        def use(fd: int, identity: str) -> Folder:
-            return Folder(self._path, identity, rng=self._session.rng, tokens=self._handover.tokens, fd=fd)
-
-        return self._open(use)
+    def _box(self, fd: int, identity: str) -> Folder:
+        return Folder(self._path, identity, rng=self._session.rng, tokens=self._handover.tokens, fd=fd)
 
     def _poll(self, box: Folder) -> list[str]:
         found = box.scan()
@@ -118,12 +102,10 @@ class Poller(Polling):
             self._say(WARNING, f"{new[0]}{more} is ignored: its name says that this spool claimed it, but it did not")
         self._strange = strange
 
-    def finish(self) -> None:
-        """Write the last receipts, when the pool has ended its jobs."""
-        if self._has_polled:
-            with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError), self._opened() as box:
-                self._receipts.settle(box)
-                self._handover.tokens.settle()
+    def _finish(self, box: Folder) -> None:
+        """Write the last receipts."""
+        self._receipts.settle(box)
+        self._handover.tokens.settle()
 
     # ------------------------------------------------------------------------------------------------- taking in
 
@@ -253,19 +235,10 @@ class Poller(Polling):
             InboxFile(name, item.sig.size if item.sig else 0, round(now_s - item.since_s, 1), item.cause.why)
             for name, item in open_files[:ROWS]
         )
-        return InboxState(
-            owner=self._inbox.owner,
-            path=self._path,
-            mode=self._inbox.mode,
-            listed_at=times.to_text(self._clock.now()),
-            waiting=len(left),
-            next=tuple(left[:ROWS]),
+        return msgspec.structs.replace(
+            self._seen(left, held_back, foreign, published),
             arriving=len(open_files),
             rows=rows,
-            held_back=held_back,
             rejected=self._rejections.count(found),
             refused=self._rejections.newest(),
-            left_alone=len(foreign),
-            foreign=tuple(sorted(foreign)[:3]),
-            taken=self._state.taken + published,
         )

@@ -6,18 +6,21 @@ inbox (`process`), because its share may hang.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 import msgspec
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.inbox import opening
 from queuectl.inbox.identity import identity_of
-from queuectl.inbox.state import InboxState, publish
+from queuectl.inbox.limits import Limits
+from queuectl.inbox.state import ROWS, InboxState, publish
 from queuectl.inbox.trust import check_keys
+from queuectl.model import times
 from queuectl.model.inbox import Inbox
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.spool.session import Session
@@ -27,11 +30,13 @@ from queuectl.system import volume
 _NETWORK_SETTLE_S = 120.0
 _FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
 
-T = TypeVar("T")
+Box = TypeVar("Box", bound=contextlib.AbstractContextManager[object])
 
 
-class Polling(ABC):
+class Polling(ABC, Generic[Box]):
     """Polls one inbox. `notices` collects messages for people; the caller takes them from there.
+
+    A poll opens the folder again and works in it through a `Box`, which closes it.
 
     `beat` is called between two steps of a poll, so that the supervisor sees that the poll makes progress.
     """
@@ -46,6 +51,8 @@ class Polling(ABC):
         self._inbox = msgspec.structs.replace(inbox, path=path)
         self._path = path
         self._beat = beat
+        self._limits = Limits(inbox, clock=self._clock)
+        self._has_polled = False
         self._folder: tuple[int, int] | None = None
         """The folder of the last poll, by device and inode."""
         self._settle_s = _NETWORK_SETTLE_S if self.is_far() else session.settings.settle_s
@@ -101,7 +108,6 @@ class Polling(ABC):
             self._reported_trouble = ""
         return published
 
-    @abstractmethod
     def poll(self) -> list[str]:
         """Poll once; return as `step`.
 
@@ -109,10 +115,27 @@ class Polling(ABC):
             UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
             OSError: the folder or the spool cannot be used now.
         """
+        with self._opened() as box:
+            self._has_polled = True
+            return self._poll(box)
 
-    @abstractmethod
     def finish(self) -> None:
         """Write and move what is left, when the pool has ended its jobs."""
+        if self._has_polled:
+            with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError), self._opened() as box:
+                self._finish(box)
+
+    @abstractmethod
+    def _box(self, fd: int, identity: str) -> Box:
+        """Return the box of an opened folder. It closes the handle `fd`. `identity` is that of the spool."""
+
+    @abstractmethod
+    def _poll(self, box: Box) -> list[str]:
+        """Poll once; return and raise as `poll`."""
+
+    @abstractmethod
+    def _finish(self, box: Box) -> None:
+        """Do what is left in the box, when the pool has ended its jobs. Raises OSError."""
 
     def show(self, *, every_s: float) -> None:
         """Publish the state if it has changed, and at least every `every_s` seconds."""
@@ -125,11 +148,9 @@ class Polling(ABC):
                 return
             self._shown, self._shown_s = self._state, now_s
 
-    def _open(self, use: Callable[[int, str], T]) -> T:
-        """Judge and open the folder again, because modes change and a share can be unmounted between two polls.
-
-        Return what `use` makes of the handle, which it closes later, and of the identity of the spool.
-        """
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Box]:
+        """Judge and open the folder again, because modes change and a share can be unmounted between two polls."""
         opened = opening.open_inbox(self._spool, self._inbox)
         try:
             identity = identity_of(self._spool)
@@ -137,11 +158,28 @@ class Polling(ABC):
                 what = "is now a different folder: it was renamed, made again or mounted again"
                 self._say(WARNING, f"{self._path} {what}; queuectl takes files from the new folder")
             self._folder = opened.identity
-            return use(opened.fd, identity)
+            box = self._box(opened.fd, identity)
         except BaseException:
             if opened.fd >= 0:
                 os.close(opened.fd)
             raise
+        with box:
+            yield box
+
+    def _seen(self, left: list[str], held_back: str, foreign: list[str], published: int) -> InboxState:
+        """Return what every poll reports: the files left for later, why, those left alone, and how many it took."""
+        return InboxState(
+            owner=self._inbox.owner,
+            path=self._path,
+            mode=self._inbox.mode,
+            listed_at=times.to_text(self._clock.now()),
+            waiting=len(left),
+            next=tuple(left[:ROWS]),
+            held_back=held_back,
+            left_alone=len(foreign),
+            foreign=tuple(sorted(foreign)[:3]),
+            taken=self._state.taken + published,
+        )
 
     def _words(self, error: OSError) -> str:
         where = os.path.join(self._path, error.filename) if error.filename else self._path

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from queuectl.inbox import opening
 from queuectl.inbox.polling import Polling
@@ -68,7 +68,7 @@ def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) 
         _Loop(conn, Session(spool, made, Clock(), random.Random()), inbox).run()
 
 
-def _poller_of(session: Session, inbox: Inbox, path: str, beat: Callable[[], None]) -> Polling:
+def _poller_of(session: Session, inbox: Inbox, path: str, beat: Callable[[], None]) -> Polling[Any]:
     """Return the poller for the mode of an inbox; each loads only its own modules."""
     if inbox.mode == FILES:
         from queuectl.inbox.file_poller import FilePoller

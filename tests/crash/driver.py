@@ -120,7 +120,7 @@ class Hands(Desk):
             return Retention(self.session, self.stripes, notify=lambda _: None)
 
     @functools.cached_property
-    def poller(self) -> Polling:
+    def poller(self) -> Polling[Any]:
         inbox, keys = INBOX, self.inbox_keys
         with aside():
             if self.files is not None:
