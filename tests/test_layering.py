@@ -26,6 +26,7 @@ FLOORS = (
     "worker inbox",
     "cluster",
     "monitor",
+    "api_schedules",
     "api",
     "maintenance",
     "pool",

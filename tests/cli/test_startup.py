@@ -100,6 +100,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
     found = {name for name in imported(spool, "enqueue", "--command", "true") if name.startswith("queuectl.")}
     assert found - {"queuectl.__main__"} == {
         "queuectl.api",
+        "queuectl.api_schedules",
         "queuectl.cli",
         "queuectl.cli.commands",
         "queuectl.cli.commands.enqueue",
