@@ -2,9 +2,9 @@
 
 The run queue only suggests names. A name may be gone, or be suggested twice or to two workers: the claim decides, so
 this module can neither lose nor double a job. `order` defines the order; queues of equal priority take turns, and so do
-the owners within a queue. `parking` keeps the names behind full keys, `due_names` those whose time has not come, and
-`blocked_names` those that wait for another job. Every list that shows the order takes it from
-here (see `run_order`).
+the owners within a queue. `parking` keeps the names behind full keys, `due_names` those whose time has not come,
+`blocked_names` those that wait for another job, and `undated_names` those that say no time. Every list that shows the
+order takes it from here (see `run_order`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from queuectl.model.parking import Parked, Parking
 from queuectl.model.queue_turns import QueueTurns
 from queuectl.model.queues import DEFAULT, Place, Queues
 from queuectl.model.ready_lines import AnyLine, ReadyLines
+from queuectl.model.undated_names import UndatedNames
 
 # Higher than every priority of a job.
 _AHEAD = 10**9
@@ -52,10 +53,7 @@ class RunQueue:
         self.blocked = BlockedNames()
         self._known: set[str] = set()
         self._skipped: set[str] = set()  # arriving and foreign files: not suggested until they change
-        self._undated: dict[str, str] = {}  # keys of ready names without an instant: mostly drops
-        self._to_judge: dict[str, None] = {}  # those of them that were not judged; the last one comes next
-        self._seen_us = 0
-        self._puts = 0  # numbers the keys of names that are put first, because a name may be put first twice
+        self._undated = UndatedNames()
 
     def look_ahead(self, depth_of: Callable[[str], int], on_back: Callable[[str], None]) -> None:
         """Suggest `depth_of(queue)` names for each place of a queue with fewer slots than the pool.
@@ -112,7 +110,7 @@ class RunQueue:
         lines: dict[tuple[int, str, str], list[str]] = {(0, "", ""): generated} if generated else {}
         count = len(generated)
         self._known.update(generated)
-        seen, undated = self._new_stamp(now_at) if others else "", []
+        seen, undated = self._undated.new_stamp(now_at) if others else "", []
         if len(others) >= _MANY:
             groups, others = flagged_names.split(others, now_at)
             for group in groups:
@@ -148,14 +146,14 @@ class RunQueue:
                 continue
             key = order.key_of(name, parts)
             if not key:
-                key = self._undated[name] = order.key_at(seen, name)
+                key = self._undated.add(name, order.key_at(seen, name))
                 if parts is not None:
                     undated.append(name)
             lines.setdefault(_line_of(parts), []).append(key)
         for (priority, owner, queue), keys in sorted(lines.items(), key=lambda item: min(item[1])):
             self._extend(keys, priority, owner, queue)
         undated.sort(reverse=True)
-        self._to_judge.update(dict.fromkeys(undated))
+        self._undated.judge(undated)
         return count
 
     def _take_group(
@@ -171,11 +169,6 @@ class RunQueue:
         if group.sort_keys:
             lines.setdefault(_line_of(group.parts), []).extend(group.sort_keys)
         return len(group.names)
-
-    def _new_stamp(self, now_at: float) -> str:
-        """Return the stamp of a listing: later than every stamp before."""
-        self._seen_us = max(round(now_at * 1_000_000), self._seen_us + 1)
-        return names.stamp(self._seen_us / 1_000_000)
 
     def _ripen(self, name: str) -> None:
         """Make a name ready that is due."""
@@ -216,9 +209,8 @@ class RunQueue:
                 if not self._is_plain and not self._parking.admit(name, key):
                     continue
                 self._count -= 1
-                if name in self._undated:
-                    del self._undated[name]
-                    self._to_judge.pop(name, None)
+                if name in self._undated.key_of:
+                    self._undated.discard(name)
                 return name
         return None
 
@@ -237,10 +229,10 @@ class RunQueue:
         if parts is not None and (parts.queue or parts.key or parts.needs):
             self._is_plain = False
             self.has_needs = self.has_needs or bool(parts.needs)
-        key = self._key_before_all(name)
+        key = self._undated.key_before_all(name)
         if parts is not None and not order.key_of(name, parts):
-            self._undated[name] = key
-            self._to_judge[name] = None
+            self._undated.add(name, key)
+            self._undated.judge([name])
         self._count += 1
         self._ready.put_before(key, *_line_of(parts))
 
@@ -268,7 +260,6 @@ class RunQueue:
         self._on_back("")
         self._ready.clear()
         self._undated.clear()
-        self._to_judge.clear()
 
     def skip(self, name: str) -> None:
         """Stop suggesting this file while it stays listed; see `unskip`."""
@@ -288,11 +279,10 @@ class RunQueue:
     def unblock(self, parent: str, now_at: float, at_most: int = ALL) -> int:
         """Suggest the names that wait for a parent, because it has ended; return their number (`take_ready`)."""
         keys = []
-        seen = self._new_stamp(now_at)
+        seen = self._undated.new_stamp(now_at)
         for name in self.blocked.pop(parent, at_most):
             is_timed = names.is_generated(name.partition(names.AFTER)[0])
-            key = self._undated[name] = name if is_timed else order.key_at(seen, name)
-            keys.append(key)
+            keys.append(self._undated.add(name, name if is_timed else order.key_at(seen, name)))
         self._extend(keys, 0, "", "")
         return len(keys)
 
@@ -301,35 +291,29 @@ class RunQueue:
     @property
     def has_unjudged(self) -> bool:
         """Whether there are ready files that must be judged before the order of runs is known."""
-        return bool(self._to_judge)
+        return bool(self._undated.to_judge)
 
     def next_unjudged(self) -> str | None:
         """Return a file to judge, or None; return each file once.
 
         The last listing comes first, so that an urgent new file among thousands of old files is found soon.
         """
-        return self._to_judge.popitem()[0] if self._to_judge else None
+        return self._undated.next_unjudged()
 
     def judge_again(self, name: str) -> None:
         """Return a name to the files to judge, if it is still ready."""
-        if name in self._undated:
-            self._to_judge[name] = None
+        self._undated.judge([name])
 
     def pull(self, name: str) -> None:
         """Take this name, as `take` takes the next one."""
-        if (key := self._undated.pop(name, None)) is not None:
-            self._to_judge.pop(name, None)
+        if (key := self._undated.discard(name)) is not None:
             self._ready.gone.add(key)
             self._count -= 1
 
     def put_ahead(self, name: str) -> None:
         """Suggest a taken name before all others, whatever their priority."""
         self._known.add(name)
-        self._extend([self._key_before_all(name)], _AHEAD, "", "")
-
-    def _key_before_all(self, name: str) -> str:
-        self._puts += 1
-        return order.key_before_all(name, self._puts)
+        self._extend([self._undated.key_before_all(name)], _AHEAD, "", "")
 
     # ------------------------------------------------------------------------------------------- queues and keys
 
@@ -345,7 +329,7 @@ class RunQueue:
         if key:
             self._known.add(name)
             self._count += 1
-            self._parking.shut_key(name, own or self._key_before_all(name), where, until_s)
+            self._parking.shut_key(name, own or self._undated.key_before_all(name), where, until_s)
             return
         if until_s is None:
             self._parking.shut(queue)
@@ -469,7 +453,7 @@ class RunQueue:
         """Make waiting names ready at once: their records say that they are due, whatever the times in the names."""
         for name in self._waiting.take_out(wanted):
             parts = names.parse(name)
-            key = order.key_at(self._new_stamp(now_at), name)  # increasing stamps, in the order of their times
+            key = order.key_at(self._undated.new_stamp(now_at), name)  # increasing stamps, in the order of their times
             self._extend([key], *_line_of(parts))
 
 
