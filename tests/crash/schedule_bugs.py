@@ -14,24 +14,24 @@ TIMETABLE, WATCH = "unit/model/test_timetable.py", "unit/pool/test_schedule_watc
 BUGS = (
     Bug(
         "a schedule's tick is made without a look for its job",
-        "jobs/ticker",
+        "jobs/tick_jobs",
         "            if job_id.lower() in held or self._spool.holds(job_id):\n                continue\n"
-        "            if run.is_asked and self._has_twice(job_id):\n                continue\n",
+        "            if run.is_asked and self.has_twice(job_id):\n                continue\n",
         "",
         (TICKER, SCHEDULES),
     ),
     Bug(
         "a schedule's waiting job is looked for by its plain name only",
-        "jobs/ticker",
+        "jobs/tick_jobs",
         '        return {name.partition(",")[0].removesuffix(".json").lower() for name in others}\n',
         "        return set()\n",
         (TICKER, SCHEDULES),
     ),
     Bug(
         "a schedule's note names the next tick before the job is there",
-        "jobs/ticker",
-        "self._rename(note, note._replace(next_at=None, making_at=tick_at))",
-        "self._rename(note, note._replace(next_at=run.following_at, last_at=tick_at))",
+        "jobs/tick_jobs",
+        "self._upkeep.rename(note, note._replace(next_at=None, making_at=tick_at))",
+        "self._upkeep.rename(note, note._replace(next_at=run.following_at, last_at=tick_at))",
         (SCHEDULES, SCHEDULE_STORM),
     ),
     Bug(
@@ -43,14 +43,14 @@ BUGS = (
     ),
     Bug(
         "a schedule whose next tick a wrong clock made waits for it",
-        "jobs/ticker",
+        "jobs/schedule_upkeep",
         "        return note.next_at <= (table.after(now_at) or math.inf)\n",
         "        return True\n",
         (TICKER,),
     ),
     Bug(
         "a changed schedule keeps the next tick of the old expression",
-        "jobs/ticker",
+        "jobs/schedule_upkeep",
         "        if schedule_files.content_of(self._spool, note) != table.text:\n            return False\n",
         "",
         (TICKER,),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from queuectl.jobs.schedule_upkeep import ScheduleUpkeep
 from queuectl.jobs.ticker import Ticker
 from queuectl.model import tick_name, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
@@ -232,14 +233,14 @@ def test_the_trouble_of_one_schedule_is_its_own(pool: Pool, spool: SpoolDir, mon
     for name in "abc":
         put(spool, f"{name}.json", HOURLY)
     pool.look()
-    rename = Ticker._rename
+    rename = ScheduleUpkeep.rename
 
-    def refusing(self: Ticker, note: tick_name.Note, new: tick_name.Note) -> tick_name.Note:
+    def refusing(self: ScheduleUpkeep, note: tick_name.Note, new: tick_name.Note) -> tick_name.Note:
         if note.schedule == "a":
             raise PermissionError(13, "held", note.name)
         return rename(self, note, new)
 
-    monkeypatch.setattr(Ticker, "_rename", refusing)
+    monkeypatch.setattr(ScheduleUpkeep, "rename", refusing)
     pool.look(3600)
     assert ids(spool) == ["b-20270115T090000Z", "c-20270115T090000Z"]
     assert pool.ticker.trouble == "held: a,next=20270115T090000Z.tick"
