@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl.flows.gates import Gates, Passage, Shut, place_of
+from queuectl.flows import boards
+from queuectl.flows.gates import Gates, Passage, Shut
 from queuectl.model.queues import DEFAULT, Queues
 from queuectl.model.record import Record
 from queuectl.spool import pause
@@ -61,7 +62,7 @@ class Admission:
             return Refusal(queue, "", PAUSED)
         if not self._limits and not item.extras.key:
             return None
-        place = place_of(item, self._limits)
+        place = boards.place_of(item, self._limits)
         if place is None:
             return None
         passage = self._gates.enter(place, lease, item.id)

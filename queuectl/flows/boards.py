@@ -14,9 +14,9 @@ import re
 import msgspec
 
 from queuectl.errors import DamagedRecordError
-from queuectl.model import lifecycle, record
+from queuectl.model import lifecycle, names, queues, record
 from queuectl.model.lifecycle import RUNNING
-from queuectl.model.queues import OUTCOMES_LIMIT
+from queuectl.model.queues import OUTCOMES_LIMIT, Place
 from queuectl.model.record import Record
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
 from queuectl.spool.lease import is_alive
@@ -155,6 +155,13 @@ def lease_in(item: Record) -> str:
     """Return the lease under which a job runs, by its record; "" if it does not run."""
     last = item.standing().last
     return word_of(last.lease) if last is not None and last.event == lifecycle.STARTED else ""
+
+
+def place_of(item: Record, limits: queues.Queues) -> Place | None:
+    """Return what limits a job, or None if nothing does."""
+    if not limits and not item.extras.key:
+        return None
+    return queues.place(item.extras.queue, names.key_flag(item.extras.key), item.owner, limits)
 
 
 def _lease_of(path: str) -> str:

@@ -22,23 +22,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from queuectl.flows import boards
-from queuectl.flows.boards import Entry
 from queuectl.flows.open_board import OpenBoard
-from queuectl.model import names, queues
-from queuectl.model.lifecycle import RUNNING, Outcome
+from queuectl.flows.open_gates import Gate, OpenGates
+from queuectl.model.lifecycle import Outcome
 from queuectl.model.queues import Place, Queue
-from queuectl.model.record import Record
 from queuectl.spool import pause
 from queuectl.spool.lease import is_alive
 from queuectl.spool.session import Session
-from queuectl.system import disk, files
+from queuectl.system import disk
 from queuectl.system.locks import KeptLock
 
 if TYPE_CHECKING:  # imported only by a process that meets a queue with a rate or a circuit breaker
@@ -54,9 +50,6 @@ HALF_OPEN, HALTED = "half-open", "halted"
 _PATIENCE_S = 0.02
 # How long the end of a run waits, if the board was replaced while it ran.
 _LEAVE_PATIENCE_S = 2.0
-_POLL_S = 0.0005
-# So many gates stay open.
-_OPEN_AT_MOST = 32
 # A board with more lines than this is cleared of dead lines before it grows.
 _GROWS_FREELY = 64
 
@@ -123,25 +116,13 @@ class Passage:
         return self._queue if self._tally is not None and self._tally.has_halted else ""
 
 
-class Gate(msgspec.Struct, frozen=True, eq=False):
-    """The files of the gate of a queue, kept open."""
-
-    lock: KeptLock
-    board: OpenBoard
-
-    def close(self) -> None:
-        """Close both."""
-        self.board.close()
-        self.lock.close()
-
-
 class Gates:
     """The gates of one spool, for one process."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._spool = session.spool
-        self._open: OrderedDict[str, Gate] = OrderedDict()
+        self._open = OpenGates(session)
         self._starts: Starts | None = None
 
     def use(self, session: Session) -> None:
@@ -150,9 +131,7 @@ class Gates:
 
     def close(self) -> None:
         """Close all files."""
-        for gate in self._open.values():
-            gate.close()
-        self._open.clear()
+        self._open.close()
         if self._starts is not None:
             self._starts.close()
 
@@ -162,8 +141,8 @@ class Gates:
         Raises:
             OSError: a problem of the machine, or of the files of this gate.
         """
-        gate = self._open.get(place.queue) or self._gate(place.queue)
-        if not self._acquire(gate.lock, _PATIENCE_S):
+        gate = self._open.of(place.queue)
+        if not self._open.acquire(gate.lock, _PATIENCE_S):
             return Shut(BUSY)
         passage: Passage | None = None
         try:
@@ -177,7 +156,7 @@ class Gates:
 
     def blank(self, queue: str, index: int, line: bytes) -> bool:
         """Blank a line if it is still what it was; return False if it is not. Raises OSError."""
-        board = (self._open.get(queue) or self._gate(queue)).board
+        board = self._open.of(queue).board
         try:
             return board.blank(index, line)
         finally:
@@ -205,8 +184,8 @@ class Gates:
         Raises:
             OSError: another process has locked the gate, or the board cannot be changed. Try again, with this `tally`.
         """
-        gate = self._gate(queue)
-        if not self._acquire(gate.lock, _LEAVE_PATIENCE_S):
+        gate = self._open.of(queue)
+        if not self._open.acquire(gate.lock, _LEAVE_PATIENCE_S):
             raise BlockingIOError(errno.EAGAIN, "another process has locked the gate of a queue", gate.lock.path)
         try:
             if tally is not None:
@@ -229,9 +208,9 @@ class Gates:
                 from queuectl.flows import halts
 
                 tally = halts.tally(boards.line_of(lease, entry.key, entry.job_id), outcome)
-            gate = Gate(KeptLock(self._spool.gate_lock_path(queue)), OpenBoard(self._spool.gate_path(queue)))
+            gate, patience_s = self._open.apart(queue), 0.0 if tally is None else _PATIENCE_S
             try:
-                if self._acquire(gate.lock, 0.0 if tally is None else _PATIENCE_S) and not is_alive(self._spool, lease):
+                if self._open.acquire(gate.lock, patience_s) and not is_alive(self._spool, lease):
                     if tally is not None:
                         self._count(gate.board, queue, tally)
                     _blank_lease(gate.board, lease)
@@ -291,6 +270,11 @@ class Gates:
         finally:
             board.rest()
 
+    def _make_again(self, board: OpenBoard, queue: str) -> None:
+        from queuectl.flows import lost_boards
+
+        lost_boards.make_again(self._session, board, queue)
+
     def _ask(self, board: OpenBoard, place: Place, rules: Queue, keys: list[bytes], passage: Passage) -> Shut | None:
         """Return why the circuit breaker or a rate lets no job start; None if it may, with the facts in `passage`."""
         from queuectl.flows import halts, rates
@@ -328,77 +312,6 @@ class Gates:
                 board.write(index, boards.BLANK)
                 proven[index] = b""
         return proven
-
-    # ------------------------------------------------------------------------------------------------- lost boards
-
-    def _make_again(self, board: OpenBoard, queue: str) -> None:
-        """Make a board that is lost or broken from running/. The caller holds the lock.
-
-        A job that has not passed the gate has no start on record. One that ends meanwhile may not find its line, so
-        its file is looked for once more when the board is in place: its worker looks for the line after the move.
-        """
-        found = [entry for name in self._spool.job_names(RUNNING) if (entry := self._running(queue, name)) is not None]
-        data = boards.text_of(found, boards.outcomes(self._spool, queue))
-        board.close()  # Windows puts no other file in the place of one that is open
-        self._spool.replace_file(board.path, data, hint="gate", sync=False, mode=disk.FILE_MODE)
-        if not board.look():
-            raise OSError(errno.EIO, "the board of a queue is lost as soon as it is made", board.path)
-        ended = [
-            index
-            for index, entry in enumerate(found)
-            if files.sig_of(self._spool.path(RUNNING, f"{entry.job_id}.json")) is None
-        ]
-        for index in ended:
-            board.write(index, boards.BLANK)
-        if ended and not board.look():
-            raise OSError(errno.EIO, "the board of a queue is lost as soon as it is made", board.path)
-
-    def _running(self, queue: str, name: str) -> Entry | None:
-        """Return the entry of a file in running/ if its job has started and counts in this queue."""
-        job_id = name.removesuffix(".json")
-        items = [self._spool.path(RUNNING, name)]
-        items += [self._spool.tmp_path(start) for start in self._spool.starts(job_id)]
-        for path in items:
-            item = boards.record_at(path)
-            if item is None or (item.extras.queue or queues.DEFAULT) != queue:
-                continue
-            place, lease = place_of(item, self._session.settings.queues), boards.lease_in(item)
-            if place is not None and lease:
-                return Entry(lease, place.key, job_id, is_found=True)
-        return None
-
-    def _gate(self, queue: str) -> Gate:
-        gate = self._open.get(queue)
-        if gate is None:
-            if len(self._open) >= _OPEN_AT_MOST:
-                self._open.popitem(last=False)[1].close()
-            gate = Gate(KeptLock(self._spool.gate_lock_path(queue)), OpenBoard(self._spool.gate_path(queue)))
-            self._open[queue] = gate
-        return gate
-
-    def _acquire(self, lock: KeptLock, patience_s: float) -> bool:
-        """Take a lock; wait for up to `patience_s`. The folder of the boards is made when it is first needed."""
-        until_s = 0.0
-        while True:
-            try:
-                if lock.try_acquire():
-                    return True
-            except FileNotFoundError:
-                disk.make_folder(self._spool.gate_dir)
-                continue
-            now_s = self._session.clock.monotonic()
-            until_s = until_s or now_s + patience_s
-            if now_s >= until_s:
-                lock.close()  # perhaps a process holds a file that was deleted
-                return False
-            time.sleep(_POLL_S)
-
-
-def place_of(item: Record, limits: queues.Queues) -> Place | None:
-    """Return what limits a job, or None if nothing does."""
-    if not limits and not item.extras.key:
-        return None
-    return queues.place(item.extras.queue, names.key_flag(item.extras.key), item.owner, limits)
 
 
 def _judge(place: Place, keys: list[bytes]) -> Shut | None:

@@ -35,15 +35,15 @@ BUGS = (
     ),
     Bug(
         "the gate takes a lost board for an empty one",
-        "flows/gates",
-        "for name in self._spool.job_names(RUNNING) if (entry",
+        "flows/lost_boards",
+        "for name in spool.job_names(RUNNING) if (entry",
         "for name in () if (entry",
         (GATES, BOARDS),
     ),
     Bug(
         "the gate forgets drops whose record is still in tmp/ when it makes a board",
-        "flows/gates",
-        "        items += [self._spool.tmp_path(start) for start in self._spool.starts(job_id)]\n",
+        "flows/lost_boards",
+        "    items += [spool.tmp_path(start) for start in spool.starts(job_id)]\n",
         "",
         (GATES,),
     ),
@@ -78,8 +78,8 @@ BUGS = (
     Bug(
         "the gate is not locked",
         "flows/gates",
-        "        if not self._acquire(gate.lock, _PATIENCE_S):\n            return Shut(BUSY)\n",
-        "        self._acquire(gate.lock, 0.0)\n        gate.lock.release()\n",
+        "        if not self._open.acquire(gate.lock, _PATIENCE_S):\n            return Shut(BUSY)\n",
+        "        self._open.acquire(gate.lock, 0.0)\n        gate.lock.release()\n",
         (GATES, BOARDS),
     ),
     Bug(

@@ -151,9 +151,9 @@ BUGS = (
     ),
     Bug(
         "a broken board loses its head",
-        "flows/gates",
-        "        data = boards.text_of(found, boards.outcomes(self._spool, queue))\n",
-        "        data = boards.text_of(found)\n",
+        "flows/lost_boards",
+        "    data = boards.text_of(found, boards.outcomes(spool, queue))\n",
+        "    data = boards.text_of(found)\n",
         (HALTS,),
     ),
 )
