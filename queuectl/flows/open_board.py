@@ -10,7 +10,7 @@ import os
 
 from queuectl.flows import boards
 from queuectl.flows.boards import BLANK, LINE_BYTES
-from queuectl.system import disk, files, sharing
+from queuectl.system import disk, files, inodes, sharing
 
 # A line may be read while its owner blanks it; so many more readings tell a torn line from a broken board.
 _MORE_READINGS = 2
@@ -82,7 +82,7 @@ class OpenBoard:
 
     def _find(self) -> int:
         """Open the board that is at the path now, unless it is open; return its size (0: there is none)."""
-        inode, size = files.inode_and_size(self.path)
+        inode, size = inodes.inode_and_size(self.path)
         if self._fd >= 0 and inode == self._inode:
             return size
         self.close()
@@ -92,7 +92,7 @@ class OpenBoard:
             self._fd = disk.open_board(self.path)
         except FileNotFoundError:
             return 0
-        self._inode, size = files.inode_and_size_of_open(self._fd)
+        self._inode, size = inodes.inode_and_size_of_open(self._fd)
         return size
 
     def _parse(self, data: bytes) -> bool:

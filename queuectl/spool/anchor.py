@@ -13,7 +13,7 @@ import contextlib
 import os
 
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import files
+from queuectl.system import files, inodes
 from queuectl.system.locks import FileLock, is_held
 
 # Windows has no handles of folders, and deletes no folder in which a file is open.
@@ -35,15 +35,15 @@ class Anchor:
         folders = (spool.stripe_dir, spool.lease_dir) if _KEEPS and is_local else ()
         self._folders = {path: files.open_folder(path) for path in folders}
         # Some file systems report that no file has a name.
-        self._has_names = files.names_of(lock.fd) > 0
+        self._has_names = inodes.names_of(lock.fd) > 0
 
     def check(self) -> str:
         """Return IN_PLACE, AWAY (it may come back), REPLACED or DELETED."""
         try:
-            if not files.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):
+            if not inodes.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):
                 return self._gone()
             for path, fd in self._folders.items():
-                if not files.is_at(fd, path):
+                if not inodes.is_at(fd, path):
                     return REPLACED if os.path.lexists(path) else DELETED
         except OSError:  # a share that fails
             return AWAY
@@ -51,7 +51,7 @@ class Anchor:
 
     def _gone(self) -> str:
         """Return the state of a spool where the pool's lock, whose name no other pool has, is not at its path."""
-        if self._has_names and not files.names_of(self._lock.fd):
+        if self._has_names and not inodes.names_of(self._lock.fd):
             return REPLACED if os.path.isdir(self._pool_dir) else DELETED
         return REPLACED if os.path.lexists(self._lock.path) or os.path.isdir(self._pool_dir) else AWAY
 

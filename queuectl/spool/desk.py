@@ -17,7 +17,7 @@ from queuectl.model import names
 from queuectl.model.progress import TAIL_BYTES
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import LOGS
-from queuectl.system import disk, files, rights
+from queuectl.system import disk, files, inodes, rights
 
 RESULT, PROGRESS, STDIN, AGAIN, PARENTS = "result", "progress", "stdin", "again", "parents.json"
 # More of what a command writes to `again` is no time.
@@ -102,7 +102,7 @@ class OpenDesk:
         if self.fd is None:
             return _is_folder(self.path)
         with contextlib.suppress(OSError):
-            return _is_folder(self.path) and files.is_at(self.fd, self.path)
+            return _is_folder(self.path) and inodes.is_at(self.fd, self.path)
         return False
 
     def keep_result(self, job_id: str, attempt: int) -> Given:

@@ -9,6 +9,7 @@ __all__ = [
     "environment",
     "files",
     "forked",
+    "inodes",
     "libc",
     "local_socket",
     "locks",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-from queuectl.system import disk, files, sharing
+from queuectl.system import disk, files, inodes, sharing
 
 if sys.platform == "win32":
     import portalocker
@@ -105,7 +105,7 @@ class NamedLock(FileLock):
     would exclude no other process.
     """
 
-    id: files.FileId | None = None
+    id: inodes.FileId | None = None
     """The last locked file."""
 
     def try_acquire(self) -> bool:
@@ -113,7 +113,7 @@ class NamedLock(FileLock):
             if not super().try_acquire():
                 self.close()
                 return False
-            found = files.id_of_named(self._fd, self.path)
+            found = inodes.id_of_named(self._fd, self.path)
             if found is not None:
                 self.id = found
                 return True
@@ -149,10 +149,10 @@ class KeptLock(FileLock):
             if self._fd < 0:
                 if not super().try_acquire():
                     return False
-                self._inode, _ = files.inode_and_size_of_open(self._fd)
+                self._inode, _ = inodes.inode_and_size_of_open(self._fd)
             elif not _lock(self._fd):
                 return False
-            if files.inode_and_size(self.path)[0] == self._inode:
+            if inodes.inode_and_size(self.path)[0] == self._inode:
                 return True
             self.close()
         return False

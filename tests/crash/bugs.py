@@ -250,7 +250,7 @@ BUGS = (
     Bug(
         "a pool does not see that another spool is in the place of its own",
         "spool/anchor",
-        "            if not files.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
+        "            if not inodes.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
         "                return self._gone()\n",
         "",
     ),

@@ -71,7 +71,7 @@ BUGS = (
     Bug(
         "an open lock of a gate is not compared with its path",
         "system/locks",
-        "            if files.inode_and_size(self.path)[0] == self._inode:\n",
+        "            if inodes.inode_and_size(self.path)[0] == self._inode:\n",
         "            if True:\n",
         (GATES,),
     ),

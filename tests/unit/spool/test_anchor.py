@@ -78,6 +78,6 @@ def test_elsewhere_a_held_lock_is_proof_enough(
 ) -> None:
     """A share may give a file another number at each look: who holds the lock at its path is the pool."""
     far = Anchor(spool, pool.lock, is_local=False)
-    monkeypatch.setattr("queuectl.system.files.is_at", lambda _fd, _path: False)
+    monkeypatch.setattr("queuectl.system.inodes.is_at", lambda _fd, _path: False)
     assert far.check() == anchor.IN_PLACE
     far.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.system import disk, files
+from queuectl.system import files
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
@@ -129,23 +129,3 @@ def test_open_and_read_waits_for_nobody_and_takes_regular_files_only(tmp_path: P
     os.close(fd)
     assert content.oversize and content.data == b""
     assert len(os.listdir("/dev/fd")) == before
-
-
-def test_same_file_by_handle_and_name(tmp_path: Path) -> None:
-    """A lock on a file that was deleted and made again is noticed (P3)."""
-    path = tmp_path / "lock"
-    fd = disk.open_lock_file(str(path))
-    try:
-        assert files.id_of_named(fd, str(path)) is not None
-        if sys.platform == "win32":  # nobody can take an open lock file away
-            with pytest.raises(PermissionError):
-                path.rename(tmp_path / "old")
-            (tmp_path / "other").write_bytes(b"")
-            assert None is files.id_of_named(fd, str(tmp_path / "other"))
-            return
-        path.rename(tmp_path / "old")
-        assert None is files.id_of_named(fd, str(path))
-        path.write_bytes(b"")
-        assert None is files.id_of_named(fd, str(path))
-    finally:
-        os.close(fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from queuectl.system import disk, files, rights, sharing
+from queuectl.system import disk, files, inodes, rights, sharing
 
 # What only looks, or works through a handle or in a folder of root's: it needs no rights of a spool's owner.
 _NEED_NO_RIGHTS = """sig_of sig_and_change inode_and_size is_regular is_folder may_enter last_change written_at
@@ -17,7 +17,7 @@ def test_every_function_for_a_path_works_with_the_rights_of_the_spools_owner() -
     """P10: a function that is added gets `as_owner`, or its place in the list above on purpose."""
     bare = {
         node.name
-        for module in (disk, files, rights, sharing)
+        for module in (disk, files, inodes, rights, sharing)
         for node in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
         and not node.name.startswith("_")
