@@ -6,16 +6,29 @@ makes the text; only a pool with the setting `metrics` imports it. No figure car
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.snapshot import Snapshot, pace
 from queuectl.spool.counts import Totals
 
 _QUANTILES = (("0.5", "median_s"), ("0.95", "p95_s"), ("1", "longest_s"))
+_OF_A_QUEUE: tuple[tuple[str, str, Callable[[QueueRow], float]], ...] = (
+    ("waiting_jobs", "Waiting jobs of a queue.", lambda row: row.waiting),
+    ("running_jobs", "Running jobs of a queue.", lambda row: row.running),
+    ("slots", "The most jobs of a queue that may run at once; 0: no limit.", lambda row: row.slots),
+    ("paused", "1 while the file PAUSED-QUEUE exists.", lambda row: row.paused is not None),
+    ("halted", "1 while the circuit breaker has paused a queue.", lambda row: row.is_halted),
+    (
+        "failures_in_a_row",
+        "How many runs of a queue with a circuit breaker have failed in a row.",
+        lambda row: row.failures,
+    ),
+)
 
 
 def text(found: Snapshot) -> str:
@@ -85,36 +98,8 @@ def _queues(found: Snapshot) -> Iterator[Metric]:
     rows = [row for row in found.queues if row.is_set]
     if not rows:
         return
-    yield _by(
-        "queuectl_queue_waiting_jobs", "Waiting jobs of a queue.", "queue", {row.queue: row.waiting for row in rows}
-    )
-    yield _by(
-        "queuectl_queue_running_jobs", "Running jobs of a queue.", "queue", {row.queue: row.running for row in rows}
-    )
-    yield _by(
-        "queuectl_queue_slots",
-        "The most jobs of a queue that may run at once; 0: no limit.",
-        "queue",
-        {row.queue: row.slots for row in rows},
-    )
-    yield _by(
-        "queuectl_queue_paused",
-        "1 while the file PAUSED-QUEUE exists.",
-        "queue",
-        {row.queue: row.paused is not None for row in rows},
-    )
-    yield _by(
-        "queuectl_queue_halted",
-        "1 while the circuit breaker has paused a queue.",
-        "queue",
-        {row.queue: row.is_halted for row in rows},
-    )
-    yield _by(
-        "queuectl_queue_failures_in_a_row",
-        "How many runs of a queue with a circuit breaker have failed in a row.",
-        "queue",
-        {row.queue: row.failures for row in rows},
-    )
+    for name, help_text, value in _OF_A_QUEUE:
+        yield _by(f"queuectl_queue_{name}", help_text, "queue", {row.queue: value(row) for row in rows})
 
 
 def _schedules(found: Snapshot) -> Iterator[Metric]:
