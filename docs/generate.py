@@ -279,6 +279,12 @@ FILE_KEYS = (
     ("command", "", "A list: the program and its arguments, with the placeholders below. No shell reads it."),
     ("match", '`["*"]`', "Patterns of the names that are taken, ignoring case. Other files are left alone."),
     ("ignore", "none", "Patterns of names that are left alone although they match."),
+    (
+        "recursive",
+        "`false`",
+        "Take files from subfolders too: `true` for 8 levels, or the number of levels (at most 32).",
+    ),
+    ("subfolder_tags", "`false`", "Give each job the names of its subfolders as tags (up to 64 characters, no comma)."),
     ("done_file", "", 'The name of a marker that says that a file is whole, such as `"{name}.done"` or `"{stem}.ok"`.'),
     (
         "out",
@@ -297,6 +303,7 @@ FILE_PLACEHOLDERS = """\
 | `{file}` | the absolute path of the file while its job exists, in the inbox's folder `working/` |
 | `{name}`, `{stem}`, `{suffix}` | its name (`Scan 7.pdf`), without the ending (`Scan 7`), the ending (`.pdf`) |
 | `{folder}` | the folder of `{file}`. What the command makes there goes with the file to `done/` or `failed/` |
+| `{subfolder}` | the path of its subfolder (`2026/May`); at the top it is empty, and `{subfolder}/` is too |
 | `{out}` | the folder of the key `out` |
 
 A placeholder may be a part of a word. A file whose name would make a word begin with `-` is left in the inbox, and

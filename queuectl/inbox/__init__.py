@@ -3,6 +3,7 @@
 __all__ = [
     "admission",
     "confinement",
+    "descent",
     "file_box",
     "file_ends",
     "file_handover",
@@ -25,6 +26,7 @@ __all__ = [
     "replay",
     "signing",
     "state",
+    "subfolder_walk",
     "tokens",
     "trial",
     "trust",

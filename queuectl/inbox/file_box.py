@@ -5,8 +5,9 @@
     done/NAME                 the file of a job that succeeded
     failed/NAME               the file of a job that ended otherwise; NAME.failed.txt says why
 
-A file is in exactly one of them: each move is one rename, never replacing. Another user may write to the inbox, so all
-of this is done through handles (`place`), and a claimed file is looked at again where no other user can exchange it.
+NAME may be a path: then SUB/NAME is in the subfolder SUB of each of them. A file is in exactly one of them: each move
+is one rename, never replacing. Another user may write to the inbox, so all of this is done through handles (`place`),
+and a claimed file is looked at again where no other user can exchange it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from queuectl.inbox import descent
+from queuectl.inbox.descent import Descent, Mirror
 from queuectl.inbox.place import Place, UnsafeFolderError
-from queuectl.model import file_command, names
+from queuectl.model import file_command, names, subfolders
 from queuectl.model.file_command import WORKING
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DONE
@@ -34,6 +37,8 @@ _TEMPORARY = ".queuectl-text"
 # So many numbers are tried for a name that is taken.
 _NUMBERS_MOST = 10_000
 _CLOSED_TO_OTHERS = 0o700
+# So many folders in done/ and failed/ stay open.
+_OPEN_MOST = 64
 
 
 class Seen(NamedTuple):
@@ -68,8 +73,12 @@ class FileBox:
         info = root.info()
         self._mode = stat.S_IMODE(info.st_mode)
         self._owners = () if sys.platform == "win32" else (os.geteuid(), 0, info.st_uid)
+        self._me = -1 if sys.platform == "win32" else os.geteuid()
         self._working = self._own(WORKING, _CLOSED_TO_OTHERS)
-        self._others: dict[str, Place] = {}
+        self._others: dict[str, Mirror] = {}
+        self._tops: list[Place] = []
+        self._from = Descent(root)
+        self._back = Mirror(root, owners=(), mode=self._mode)
         if sys.platform != "win32" and (who := trust.others(self._working.info(), self._owners)):
             self._working.close()  # the caller closes the inbox
             path = self._working.path
@@ -77,7 +86,10 @@ class FileBox:
 
     def close(self) -> None:
         """Close all handles."""
-        for place in (*self._others.values(), self._working, self.root):
+        self._from.close()
+        for mirror in (*self._others.values(), self._back):
+            mirror.close()
+        for place in (*self._tops, self._working, self.root):
             place.close()
 
     def __enter__(self) -> FileBox:
@@ -91,46 +103,51 @@ class FileBox:
         """The names of the folders that queuectl makes in the inbox."""
         return frozenset({WORKING, self._inbox.on_success, self._inbox.on_failure, DONE})
 
-    def path_of(self, job_id: str, name: str) -> str:
+    def path_of(self, job_id: str, path: str) -> str:
         """Return the path that a claimed file has for the command."""
-        return os.path.join(self._working.path, f"{self._identity}-{job_id}", name)
+        return os.path.join(self._working.path, f"{self._identity}-{job_id}", subfolders.native(path))
 
-    def see(self, name: str, place: Place | None = None) -> Seen | None:
-        """Return the present version of a regular file; None if there is none. Opens it only to ask for its writer.
+    def look(self, path: str) -> os.stat_result | None:
+        """Return the facts of an entry of the inbox; None if it, or its subfolder, is gone. Raises OSError."""
+        sub, name = subfolders.split(path)
+        try:
+            return self._from.to(sub).look(name)
+        except (FileNotFoundError, UnsafeFolderError):
+            return None
+
+    def has_writer(self, path: str, place: Place | None = None) -> bool | None:
+        """Return whether a program has a file open for writing; None if the system does not tell.
+
+        The file is in the inbox, or with `place` in that folder.
 
         Raises:
             files.NotRegularError: it is something else.
-            OSError: it cannot be looked at or read.
+            FileNotFoundError, UnsafeFolderError, OSError: it cannot be looked at or read.
         """
-        place = place or self.root
-        info = place.look(name)
-        if info is None:
-            return None
-        if not stat.S_ISREG(info.st_mode):
-            raise files.NotRegularError(22, "not a regular file", name)
-        return Seen(files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns), info.st_ctime_ns)
-
-    def has_writer(self, name: str, place: Place | None = None) -> bool | None:
-        """Return whether a program has a file open for writing; None if the system does not tell. Raises as `see`."""
-        place = place or self.root
+        sub, name = subfolders.split(path)
+        place = place or self._from.to(sub)
         return files.has_writer(place.entry(name), at=place.at)
 
     # ------------------------------------------------------------------------------------------------ handing over
 
-    def claim(self, name: str, job_id: str, seen: Seen, marker: str) -> Seen:
+    def claim(self, path: str, job_id: str, seen: Seen, marker: str) -> Seen:
         """Move a file, after its marker (unless that is ""), into the folder of its job; return its version there.
 
         Raises:
             ClaimedError: it is not the version that was seen, or a program writes to it; `give_back` returns it.
-            FileNotFoundError: the file or its marker is gone; `give_back` returns the other one.
+            FileNotFoundError, UnsafeFolderError: the file, its marker or its subfolder is gone; `give_back` returns the
+                other one.
             OSError: the system call failed; as above.
         """
         folder = f"{self._identity}-{job_id}"
+        sub, name = subfolders.split(path)
         self._working.make(folder)
-        with self._working.folder(folder, owners=self._owners) as place:
+        with self._claimed(job_id, sub, make=True) as place:
+            source = self._from.to(sub)
             if marker:
-                self.root.move(marker, place, marker)
-            self.root.move(name, place, name)
+                marker = subfolders.split(marker)[1]
+                source.move(marker, place, marker)
+            source.move(name, place, name)
             info = place.look(name)
             if info is None or not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
                 raise ClaimedError("it is not a regular file with one name any more")
@@ -142,12 +159,16 @@ class FileBox:
                 raise ClaimedError("a program has it open for writing")
             return Seen(found, info.st_ctime_ns, has_writer)
 
-    def sync_claim(self, job_id: str) -> None:
+    def sync_claim(self, job_id: str, path: str) -> None:
         """Fsync what a claim has moved, as far as the file system can."""
-        with self._working.folder(f"{self._identity}-{job_id}", owners=self._owners) as place:
-            place.sync()
+        sub, _ = subfolders.split(path)
+        way = subfolders.parts(sub)
+        for length in range(len(way), -1, -1):
+            with self._claimed(job_id, "/".join(way[:length])) as place:
+                place.sync()
         self._working.sync()
-        self.root.sync()
+        with contextlib.suppress(OSError):  # of a claim that was cut short, the subfolder may be gone
+            self._from.to(sub).sync()
 
     def claimed_ids(self) -> list[str]:
         """Return the ids of the jobs that have a folder in working/. Raises OSError."""
@@ -155,82 +176,128 @@ class FileBox:
         return [name.removeprefix(mark) for name in self._working.names() if name.startswith(mark)]
 
     def give_back(self, job_id: str) -> list[str]:
-        """Move everything that was claimed for a job back to the inbox; return the names. Delete its folder.
+        """Move everything that was claimed for a job back to the inbox; return the paths. Delete its folder.
 
         A marker goes first, under a name that fits the file's, so that it never marks another file.
         """
-        folder = f"{self._identity}-{job_id}"
+        with self._claimed(job_id) as place:
+            moved = self._give_back_from(place, "")
+        self._working.remove_folder(f"{self._identity}-{job_id}")
+        return moved
+
+    def _give_back_from(self, place: Place, sub: str) -> list[str]:
         moved: list[str] = []
-        with self._working.folder(folder, owners=self._owners) as place:
-            there = sorted(place.names())
-            for name in [each for each in there if not self._is_marker(each, there)]:
-                marker = self._marker_of(name)
-                target = self._free(self.root, name)
-                while True:
-                    if marker in there and place.look(marker) is not None:
-                        self._move(place, marker, self.root, self._marker_of(target))
-                    try:
-                        place.move(name, self.root, target)
-                        break
-                    except FileExistsError:
-                        target = self._free(self.root, name)
-                moved.append(target)
-            for name in place.names():  # a marker without its file
-                self._move(place, name, self.root, name)
-        self._working.remove_folder(folder)
+        there = sorted(place.names())
+        if there == [name for name in there if descent.is_folder_of(place, name, self._me)]:
+            for name in there:  # on the way to the file
+                with place.folder(name) as below:
+                    moved += self._give_back_from(below, subfolders.join(sub, name))
+                place.remove_folder(name)
+            return moved
+        path, home = self._back.to(sub)
+        for name in [each for each in there if not self._is_marker(each, there)]:
+            marker = self._marker_of(name)
+            target = self._free(home, name)
+            while True:
+                if marker in there and place.look(marker) is not None:
+                    self._move(place, marker, home, self._marker_of(target))
+                try:
+                    place.move(name, home, target)
+                    break
+                except FileExistsError:
+                    target = self._free(home, name)
+            moved.append(subfolders.join(path, target))
+        for name in place.names():  # a marker without its file
+            self._move(place, name, home, name)
         return moved
 
     # ------------------------------------------------------------------------------------------------------ the end
 
     def holds(self, job_id: str) -> list[str]:
-        """Return what is in the folder of a job, [] if there is no such folder. Raises OSError."""
-        try:
-            with self._working.folder(f"{self._identity}-{job_id}", owners=self._owners) as place:
-                return sorted(place.names())
-        except FileNotFoundError:
-            return []
+        """Return the paths of what is in the folder of a job, [] if there is no such folder. Raises OSError.
 
-    def sig_in(self, job_id: str, name: str) -> files.FileSig | None:
+        A folder that is alone there is the way to the file.
+        """
+        sub = ""
+        while True:
+            try:
+                with self._claimed(job_id, sub) as place:
+                    there = sorted(place.names())
+                    is_way = len(there) == 1 and descent.is_folder_of(place, there[0], self._me)
+            except FileNotFoundError:
+                return []
+            if not is_way:
+                return [subfolders.join(sub, name) for name in there]
+            sub = subfolders.join(sub, there[0])
+
+    def sig_in(self, job_id: str, path: str) -> files.FileSig | None:
         """Return the signature of a file in the folder of a job, None if there is none."""
+        sub, name = subfolders.split(path)
         try:
-            with self._working.folder(f"{self._identity}-{job_id}", owners=self._owners) as place:
+            with self._claimed(job_id, sub) as place:
                 info = place.look(name)
         except FileNotFoundError:
             return None
         return None if info is None else files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
 
-    def finish(self, job_id: str, target: str, name: str, *, text: str = "") -> list[str]:
-        """Move the file `name` of a job and all that is beside it to the folder `target`; return their names there.
+    def finish(self, job_id: str, target: str, path: str, *, text: str = "") -> list[str]:
+        """Move the file `path` of a job and all that is beside it to the folder `target`; return their names there.
 
         With a `text`, write it first, beside the place where the file will be. May be called again after a crash.
 
         Raises:
             OSError: what has not moved is still in working/.
         """
-        folder = f"{self._identity}-{job_id}"
+        sub, name = subfolders.split(path)
         try:
-            place = self._working.folder(folder, owners=self._owners)
+            place = self._claimed(job_id)
         except FileNotFoundError:
             return []
         with place:
-            if _TEMPORARY in (listed := sorted(place.names())):  # of a process that was killed
-                place.remove(_TEMPORARY)
-                listed.remove(_TEMPORARY)
-            to = self._to(target) if listed else self.root
-            listed.sort(key=lambda entry: entry != name)
-            moved = [self._move(place, each, to, each, text=text if each == name else "") for each in listed]
-        self._working.remove_folder(folder)
+            moved = self._finish(place, "", subfolders.parts(sub), target, name, text)
+        self._working.remove_folder(f"{self._identity}-{job_id}")
         return moved
+
+    def _finish(self, place: Place, sub: str, way: list[str], target: str, name: str, text: str) -> list[str]:
+        """Empty a folder of a job: first the one in it that is on the `way` to the file."""
+        moved: list[str] = []
+        if way:
+            # The command may have put something else in its place, which moves as everything beside it does.
+            with contextlib.suppress(FileNotFoundError, UnsafeFolderError):
+                with place.folder(way[0], owners=self._owners) as below:
+                    moved = self._finish(below, subfolders.join(sub, way[0]), way[1:], target, name, text)
+                place.remove_folder(way[0])
+            name = text = ""
+        if _TEMPORARY in (listed := sorted(place.names())):  # of a process that was killed
+            place.remove(_TEMPORARY)
+            listed.remove(_TEMPORARY)
+        if listed:
+            to = self._to(target, sub)
+            listed.sort(key=lambda entry: entry != name)
+            moved += [self._move(place, each, to, each, text=text if each == name else "") for each in listed]
+        return moved
+
+    @property
+    def has_many_open(self) -> bool:
+        """Whether many folders in done/ and failed/ are open, so that `sync_ends` and `close_ends` are due."""
+        return sum(each.count for each in self._others.values()) > _OPEN_MOST
 
     def sync_ends(self) -> None:
         """Fsync what `finish` has moved, as far as the file system can."""
-        for place in (*self._others.values(), self._working):
-            place.sync()
+        for mirror in self._others.values():
+            mirror.sync()
+        self._working.sync()
 
-    def delete(self, job_id: str, name: str) -> None:
+    def close_ends(self) -> None:
+        """Close the subfolders of files whose jobs have ended."""
+        for mirror in self._others.values():
+            mirror.close()
+
+    def delete(self, job_id: str, path: str) -> None:
         """Delete the file of a job, and its marker. Raises OSError."""
+        sub, name = subfolders.split(path)
         try:
-            place = self._working.folder(f"{self._identity}-{job_id}", owners=self._owners)
+            place = self._claimed(job_id, sub)
         except FileNotFoundError:
             return
         with place:
@@ -240,18 +307,24 @@ class FileBox:
             if self._inbox.done_file:
                 place.remove(self._marker_of(name))
 
-    def forget_orphan_texts(self) -> None:
-        """Delete the texts in the folder of failed files whose files are gone, if queuectl wrote them."""
+    def forget_orphan_texts(self, sub: str = "") -> None:
+        """Delete the texts in a folder of failed files whose files are gone, if queuectl wrote them."""
         with contextlib.suppress(OSError):
-            place = self._to(self._inbox.on_failure)
+            place = self._to(self._inbox.on_failure, sub)
             there = set(place.names())
             for name in there:
                 if name.endswith(FAILED_TEXT) and name.removesuffix(FAILED_TEXT) not in there:
                     self._forget_text(place, name)
 
-    def failed_mark(self) -> files.FileSig | None:
-        """Return a value that changes with the names in the folder of failed files; None if there is no such folder."""
-        info = self.root.look(self._inbox.on_failure)
+    def failed_mark(self, sub: str = "") -> files.FileSig | None:
+        """Return a value that changes with the names in a folder of failed files; None if there is no such folder."""
+        above, name = subfolders.split(subfolders.join(self._inbox.on_failure, sub) if sub else self._inbox.on_failure)
+        try:
+            with contextlib.ExitStack() as opened:
+                place = opened.enter_context(descent.inner(self.root, above)) if above else self.root
+                info = place.look(name)
+        except (FileNotFoundError, UnsafeFolderError):
+            return None
         return None if info is None else files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
 
     # ------------------------------------------------------------------------------------------------------ helpers
@@ -265,11 +338,21 @@ class FileBox:
                 self.root.make(name, mode)
             return self.root.folder(name, owners=self._owners)
 
-    def _to(self, target: str) -> Place:
-        """Open the folder for files whose jobs have ended, with the mode of the inbox."""
+    def _claimed(self, job_id: str, sub: str = "", *, make: bool = False) -> Place:
+        """Open the folder of a job, or a subfolder of it. Raises FileNotFoundError, UnsafeFolderError, OSError."""
+        place = self._working.folder(f"{self._identity}-{job_id}", owners=self._owners)
+        if not sub:
+            return place
+        with place:
+            return descent.inner(place, sub, owners=self._owners, make=make)
+
+    def _to(self, target: str, sub: str = "") -> Place:
+        """Open the folder for files whose jobs have ended, with the mode of the inbox, or its subfolder."""
         if target not in self._others:
-            self._others[target] = self._own(target, self._mode)
-        return self._others[target]
+            top = self._own(target, self._mode)
+            self._tops.append(top)
+            self._others[target] = Mirror(top, owners=self._owners, mode=self._mode)
+        return self._others[target].to(sub)[1]
 
     def _marker_of(self, name: str) -> str:
         return file_command.done_file_of(self._inbox.done_file, name) if self._inbox.done_file else ""

@@ -6,7 +6,7 @@ is where it belongs, so a crash in between only repeats steps (FORMAT.md, "Inbox
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from queuectl.errors import DamagedRecordError
 from queuectl.inbox.file_box import FileBox
@@ -38,7 +38,8 @@ class FileEnds:
         self._sync = session.syncs_accepted
         self._inbox = inbox
         self.owed = Owed(session, inbox.owner, beat=beat)
-        self._texts_seen: files.FileSig | None = None
+        self._texts_seen: dict[str, files.FileSig | None] = {}
+        """By subfolder, what `failed_mark` was when its texts were looked at last."""
         self._moved: list[str] = []
         """The jobs whose files this call has moved."""
 
@@ -54,18 +55,26 @@ class FileEnds:
                 lambda job_id, state: self._ended(box, job_id, state), lambda job_id: self._failed(box, job_id, None)
             )
         finally:
-            if self._moved and self._sync:
-                box.sync_ends()  # once for all of them
-            for job_id in self._moved:
-                self.owed.forget(job_id)
+            self._forget_moved(box)
 
-    def tidy(self, box: FileBox) -> None:
-        """Delete texts of failed files that are gone, whenever the folder of these files has changed."""
-        mark = box.failed_mark()
-        if mark != self._texts_seen:
-            self._texts_seen = mark
-            if mark is not None:
-                box.forget_orphan_texts()
+    def _forget_moved(self, box: FileBox) -> None:
+        if self._moved and self._sync:
+            box.sync_ends()  # once for all of them
+        for job_id in self._moved:
+            self.owed.forget(job_id)
+        self._moved.clear()
+
+    def tidy(self, box: FileBox, subs: Iterable[str] = ()) -> None:
+        """Delete texts of failed files that are gone, whenever the folder of these files has changed.
+
+        `subs` are the subfolders from which files were taken just now: a person may have put them back.
+        """
+        for sub in {"", *subs}:
+            mark = box.failed_mark(sub)
+            if mark != self._texts_seen.get(sub):
+                self._texts_seen[sub] = mark
+                if mark is not None:
+                    box.forget_orphan_texts(sub)
 
     def _ended(self, box: FileBox, job_id: str, state: str) -> None:
         try:
@@ -81,16 +90,22 @@ class FileEnds:
         note = self._note(box, job_id)
         if self._inbox.on_success == DELETE:
             box.delete(job_id, note.name)
-            box.finish(job_id, DONE, "")
+            box.finish(job_id, DONE, note.name)
         else:
             box.finish(job_id, self._inbox.on_success, note.name)
-        self._moved.append(job_id)
+        self._has_moved(box, job_id)
 
     def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
         note = self._note(box, job_id)
         text = self._text(job_id, note.name, item) if self._inbox.receipts else ""
         box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+        self._has_moved(box, job_id)
+
+    def _has_moved(self, box: FileBox, job_id: str) -> None:
         self._moved.append(job_id)
+        if box.has_many_open:
+            self._forget_moved(box)
+            box.close_ends()
 
     def _note(self, box: FileBox, job_id: str) -> Note:
         """Return the note of a job with the name of its file; report a file that another program may have changed."""

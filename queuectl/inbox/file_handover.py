@@ -17,16 +17,18 @@ from queuectl.errors import DamagedRecordError
 from queuectl.inbox.file_box import ClaimedError, FileBox, Seen
 from queuectl.inbox.handover import RECORD, publish
 from queuectl.inbox.owed import Owed
+from queuectl.inbox.place import UnsafeFolderError
 from queuectl.jobs.enqueue import Prepared
 from queuectl.model import record
 from queuectl.model.lifecycle import ENQUEUED
+from queuectl.model.subfolders import is_inside
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 
 class Note(NamedTuple):
-    """What is noted of a file while its job exists: its name, its version, whether nobody could write to it then."""
+    """What is noted of a file while its job exists: its path, its version, whether nobody could write to it then."""
 
     name: str
     size: int = -1
@@ -38,7 +40,7 @@ def note_of(data: bytes) -> Note:
     """Return a note as it was written; a note with the name "" if it is damaged."""
     try:
         name, size, mtime_ns, is_closed = json.loads(data)
-        return Note(str(name), int(size), int(mtime_ns), bool(is_closed))
+        return Note(str(name) if is_inside(str(name)) else "", int(size), int(mtime_ns), bool(is_closed))
     except (ValueError, TypeError):
         return Note("")
 
@@ -56,9 +58,9 @@ class FileHandover:
         """Names in the inbox that a claimed file got back. Our own rename of it proves nothing."""
 
     def hand_over(self, box: FileBox, name: str, seen: Seen, prepared: Prepared, marker: str) -> str:
-        """Take the file `name`, which was `seen`, for a job; return the job's name in pending/.
+        """Take the file `name` (a path in the inbox), which was `seen`, for a job; return the job's name in pending/.
 
-        Return "" if the file, or its marker, is gone.
+        Return "" if the file, its marker or its subfolder is gone.
 
         Raises:
             ClaimedError: the file has changed; it is back in the inbox.
@@ -69,7 +71,7 @@ class FileHandover:
             found = box.claim(name, job_id, seen, marker)
         except FileExistsError:  # the folder of another job: the next look takes another id
             return ""
-        except FileNotFoundError:
+        except (FileNotFoundError, UnsafeFolderError):
             self._give_back(box, job_id)
             return ""
         except (ClaimedError, OSError):
@@ -77,7 +79,7 @@ class FileHandover:
                 self._give_back(box, job_id)
             raise
         if self._sync:
-            box.sync_claim(job_id)
+            box.sync_claim(job_id, name)
         disk.make_folder(self._folder)
         with self._spool.temporary("handover", prepared.data, sync=self._sync) as temporary:
             disk.move(temporary, self._path(job_id))
@@ -120,13 +122,13 @@ class FileHandover:
         except DamagedRecordError:  # a power cut destroyed it (`durability = "off"`): the file goes back
             disk.unlink(path)
             return ""
-        name = next((os.path.basename(event.claimed) for event in item.history if event.event == ENQUEUED), "")
-        sig = box.sig_in(job_id, name) if name else None
+        name = next((event.file for event in item.history if event.event == ENQUEUED), "")
+        sig = box.sig_in(job_id, name) if is_inside(name) else None
         if sig is None:  # a power cut took its move back, or its owner took it away: it is in the inbox, or gone
             disk.unlink(path)
             return ""
         if self._sync:
-            box.sync_claim(job_id)
+            box.sync_claim(job_id, name)
         return self._finish(job_id, item, Note(name, sig.size, sig.mtime_ns, False))
 
     def _finish(self, job_id: str, item: record.Record, note: Note) -> str:

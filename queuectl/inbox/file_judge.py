@@ -15,11 +15,13 @@ from queuectl.inbox import admission
 from queuectl.inbox.file_box import FAILED_TEXT
 from queuectl.inbox.handover import BY
 from queuectl.jobs.enqueue import Prepared, Producer
-from queuectl.model import file_command, names
+from queuectl.model import file_command, names, subfolders
 from queuectl.model.inbox import Inbox
 from queuectl.spool.session import Session
 
 _TOKEN_CHARS = 6
+# Linux opens no longer path, in bytes.
+_PATH_MOST = 4000
 
 
 class FileJudge:
@@ -29,7 +31,7 @@ class FileJudge:
         self._session = session
         self._inbox = inbox
         self._match = _compiled(inbox.match)
-        self._ignore = _compiled(inbox.ignore)
+        self.ignore = _compiled(inbox.ignore)
         self._out = os.path.abspath(os.path.join(session.spool.root, inbox.out)) if inbox.out else ""
         self._producer = Producer(session)
 
@@ -38,8 +40,9 @@ class FileJudge:
         """The folder that `{out}` stands for, "" for none."""
         return self._out
 
-    def why_left_alone(self, name: str) -> str:
-        """Return why a name is never taken, as the end of a sentence, or ""."""
+    def why_left_alone(self, path: str) -> str:
+        """Return why a path in the inbox is never taken because of its name, as the end of a sentence, or ""."""
+        name = path.rpartition("/")[2]
         if name.startswith("."):
             return "its name begins with a dot"
         if names.is_temporary(name):
@@ -48,45 +51,56 @@ class FileJudge:
             return "it is a text about a failed file"
         if not self._match.fullmatch(name):
             return f"its name does not match {', '.join(self._inbox.match)}"
-        if self._ignore.fullmatch(name):
+        if self.ignore.fullmatch(name):
             return f"its name matches {', '.join(self._inbox.ignore)}, which are ignored"
         return ""
 
-    def marker_of(self, name: str) -> str:
-        """Return the name of the marker that says that a file is whole, "" if the inbox has none."""
-        return file_command.done_file_of(self._inbox.done_file, name) if self._inbox.done_file else ""
+    def marker_of(self, path: str) -> str:
+        """Return the path of the marker that says that a file is whole, "" if the inbox has none."""
+        if not self._inbox.done_file:
+            return ""
+        sub, name = subfolders.split(path)
+        return subfolders.join(sub, file_command.done_file_of(self._inbox.done_file, name))
 
-    def command_for(self, path: str) -> list[str]:
-        """Return the words to run for the file at `path`.
+    def command_for(self, path: str, *, sub: str = "") -> list[str]:
+        """Return the words to run for the file at `path`, which is absolute, of a subfolder.
 
         Raises:
-            InvalidJobError: no command may get a file of this name.
+            InvalidJobError: no command may get a file of this name, or of its subfolder.
         """
+        if why := file_command.why_bad_subfolder(sub):
+            raise InvalidJobError(why, hint="rename the folder")
+        if len(os.fsencode(path)) > _PATH_MOST:
+            raise InvalidJobError(f"its path would be longer than {_PATH_MOST} bytes", hint="use fewer folders")
         if why := file_command.why_bad_name(os.path.basename(path)):
             raise InvalidJobError(why, hint="rename the file")
-        return file_command.fill_in(self._inbox.command, path, out=self._out)
+        return file_command.fill_in(self._inbox.command, path, out=self._out, subfolder=subfolders.native(sub))
 
-    def new_id(self, name: str) -> str:
+    def new_id(self, path: str) -> str:
         """Return an id for the job of a file, with random letters: the same name comes again and again."""
-        made = admission.id_for(self._inbox.owner, file_command.split_ending(name)[0])
+        made = admission.id_for(self._inbox.owner, file_command.split_ending(subfolders.split(path)[1])[0])
         return names.with_suffix(made, names.new_token(self._session.rng, _TOKEN_CHARS))
 
     def prepare(self, name: str, job_id: str, path: str) -> Prepared:
-        """Return the record of the job for the file `name`, which will be at `path`; in memory only.
+        """Return the record of the job for the file `name` (a path in the inbox), which will be at `path`.
+
+        In memory only.
 
         Raises:
             InvalidJobError: no command may get a file of this name.
         """
         inbox = self._inbox
+        sub, _ = subfolders.split(name)
+        tags = [*inbox.tags, *(subfolders.tags_of(sub) if inbox.subfolder_tags else ())]
         document: dict[str, Any] = {
             "id": job_id,
-            "command": self.command_for(path),
+            "command": self.command_for(path, sub=sub),
             "minimal_env": True,
             "owner": inbox.owner,
         }
         further = {
             "queue": inbox.queue or None,
-            "tags": list(inbox.tags) or None,
+            "tags": list(dict.fromkeys(tags)) or None,
             "priority": inbox.priority or None,
             "timeout": inbox.timeout,
             "max_retries": inbox.max_retries,

@@ -5,9 +5,11 @@ A poll lists names and looks at those that may be taken; it reads no content.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +22,8 @@ from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.place import Place
 from queuectl.inbox.polling import Polling
 from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
-from queuectl.model import times
+from queuectl.inbox.subfolder_walk import Found, Identity, SubfolderWalk
+from queuectl.model import subfolders, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import STATES
 from queuectl.model.notice import INFO, WARNING
@@ -55,6 +58,14 @@ class FilePoller(Polling[FileBox]):
         self._held: tuple[InboxFile, ...] = ()
         """The first file that could not be moved at the end of its job, because a program has it open (Windows)."""
         self._foreign: list[str] = []
+        self._taken_from: set[str] = set()
+        """The subfolders from which this poll took files."""
+        self._found = Found(set(), {}, [], {})
+        self._own_folders: frozenset[str] = frozenset()
+        self._walk: SubfolderWalk | None = None
+        if inbox.recursive:
+            tells_times = sys.platform != "win32" and not self.is_far()
+            self._walk = SubfolderWalk(session, inbox, path, self._judge, tells_times=tells_times, beat=beat)
 
     @property
     def is_drained(self) -> bool:
@@ -68,8 +79,14 @@ class FilePoller(Polling[FileBox]):
         return since_s + self._settle_s - self._clock.monotonic()
 
     def is_news(self, name: str) -> bool:
-        """Return whether an event for this name is worth a poll."""
-        return not name.startswith(".")
+        """Return whether an event for this path is worth a poll."""
+        parts = name.split("/")
+        return parts[0] not in self._own_folders and not any(part.startswith(".") for part in parts)
+
+    @property
+    def folders(self) -> Mapping[str, Identity]:
+        """The subfolders of the inbox, with device and inode."""
+        return self._found.folders
 
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
@@ -79,7 +96,7 @@ class FilePoller(Polling[FileBox]):
         published, back = self._handover.recover(box)
         for name in back:
             self._say(INFO, f"{name} is back in the inbox: its hand-over was interrupted")
-        there = set(box.root.names()) - box.own_folders
+        there = self._list(box)
         self.renamed.intersection_update(there)
         self._handover.given_back &= there
         own = self.renamed & self._handover.given_back
@@ -89,9 +106,17 @@ class FilePoller(Polling[FileBox]):
             files.names(out)  # a missing folder of results must fail no job: everything waits
         left, held_back = self._take(box, there, published)
         self._settle(box)
-        self._ends.tidy(box)
+        self._ends.tidy(box, self._taken_from)
         self._state = self._as_seen(left, held_back, len(published))
         return published
+
+    def _list(self, box: FileBox) -> set[str]:
+        """Return what is in the inbox: names, and with subfolders the paths of everything but folders."""
+        self._own_folders = box.own_folders
+        if self._walk is None:
+            return set(box.root.names()) - box.own_folders
+        self._found = self._walk.walk(box.root, own=box.own_folders)
+        return self._found.files
 
     def _settle(self, box: FileBox) -> None:
         """Move the files of jobs that have ended. A file that a program has open (Windows) stays, and is reported once.
@@ -120,23 +145,25 @@ class FilePoller(Polling[FileBox]):
 
         Append to `published` the names in pending/ of the jobs.
         """
-        candidates = sorted(name for name in there if not self._judge.why_left_alone(name))
+        # Those at the top come first, and the files of one folder together.
+        order = None if self._walk is None else subfolders.split
+        candidates = sorted((name for name in there if not self._judge.why_left_alone(name)), key=order)
         if self._inbox.done_file:
             markers = {self._judge.marker_of(name) for name in candidates} & there
             candidates = [name for name in candidates if name not in markers]
             there = there - markers
-        self._foreign = sorted(there.difference(candidates))
+        self._foreign = sorted([*there.difference(candidates), *self._found.left])
         known = self._known
-        self._arriving, self._known, self._refused = {}, {}, {}
+        self._arriving, self._known, self._refused = {}, {}, dict(self._found.refused)
+        self._taken_from.clear()
         if candidates:
             self._limits.begin(self._ends.owed.waiting())
         left: list[str] = []
         limit = ""
         for name in candidates:
             self._beat()
-            if self._limits.is_poll_full and name in known and not known[name].why:
-                left.append(name)  # it is looked at again before it is taken
-                self._known[name] = known[name]
+            sub = subfolders.split(name)[0]
+            if (sub and f"{sub}/" in self._refused) or self._may_wait(name, left, known, has_limit=bool(limit)):
                 continue
             seen: Seen | None = None
             try:
@@ -154,19 +181,36 @@ class FilePoller(Polling[FileBox]):
                     published.append(taken)
                     self._limits.count(taken=True)
                     self.renamed.discard(name)
+                    self._taken_from.add(sub)
             except ClaimedError as error:
                 self._say(INFO, f"{name} is not taken yet: {error}")
             except OSError as error:
                 if sharing.is_trouble(error) or not is_of_one_file(error):
                     raise
-                if seen is not None:
+                if sub and error.errno == errno.EXDEV:
+                    self._refused[f"{sub}/"] = "it is on another file system, so its files cannot be moved in one step"
+                elif seen is not None:
                     self._watch(name, seen, f"it cannot be taken: {error.strerror or error}", known.get(name))
         self._known.update(self._arriving)
         return left, limit
 
+    def _may_wait(self, name: str, left: list[str], known: dict[str, _Arriving], *, has_limit: bool) -> bool:
+        """Return whether a file need not be looked at now, because no more are taken; put it to those that are left.
+
+        It is looked at again before it is taken.
+        """
+        if not (has_limit or self._limits.is_poll_full):
+            return False
+        if name in known and not known[name].why:
+            self._known[name] = known[name]
+        elif name not in self.renamed or self._inbox.done_file:
+            return False
+        left.append(name)
+        return True
+
     def _see(self, box: FileBox, name: str) -> Seen | None:
         """Return the present version of a file; None if there is none, or something else has the name."""
-        info = box.root.look(name)
+        info = box.look(name)
         if info is None:
             return None
         if not stat.S_ISREG(info.st_mode):
@@ -181,7 +225,7 @@ class FilePoller(Polling[FileBox]):
         """Return whether a file may be taken now; if not, note why not."""
         if self._inbox.done_file:
             marker = self._judge.marker_of(name)
-            found = box.root.look(marker)
+            found = box.look(marker)
             if found is None or not stat.S_ISREG(found.st_mode):
                 self._watch(name, seen, f"{marker} is not there yet", known)
                 return False
@@ -193,7 +237,7 @@ class FilePoller(Polling[FileBox]):
                 self._arriving[name] = known._replace(why="")
                 return False
         try:
-            self._judge.command_for(box.path_of("", name))
+            self._judge.command_for(box.path_of("", name), sub=subfolders.split(name)[0])
         except InvalidJobError as error:
             self._refused[name] = f"{error}; {error.hint}"
             return False
@@ -235,4 +279,5 @@ class FilePoller(Polling[FileBox]):
             rows=self._held + rows,
             rejected=len(refused),
             refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),
+            subfolders=len(self._found.folders),
         )

@@ -57,6 +57,14 @@ class Place:
         """Return the names in the folder. Raises OSError."""
         return files.names(self.path if self.at is None else self.at)
 
+    def marked_names(self) -> list[str]:
+        """Return the names in the folder, with a slash after folders (but not after links). Raises OSError."""
+        return files.marked_names(self.path if self.at is None else self.at)
+
+    def may_change(self) -> bool:
+        """Return whether this process may make, move and delete entries of the folder (POSIX)."""
+        return files.may_change(self.path if self.at is None else self.at)
+
     def look(self, name: str) -> os.stat_result | None:
         """Return the facts of an entry, without following a link; None if there is none. Raises OSError."""
         return files.look(self.entry(name), at=self.at)

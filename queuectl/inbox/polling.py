@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -81,6 +81,11 @@ class Polling(ABC, Generic[Box]):
     def is_drained(self) -> bool:
         """Whether the last poll left no file that may be taken soon."""
         return not (self._state.waiting or self._state.arriving)
+
+    @property
+    def folders(self) -> Mapping[str, tuple[int, int]]:
+        """The subfolders whose files are taken too, by their paths, with device and inode."""
+        return {}
 
     @property
     def due_s(self) -> float:

@@ -86,7 +86,8 @@ class _Loop:
         path = opening.inbox_path(session.spool, inbox)
         self._next_beat_s = 0.0
         self._poller = _poller_of(session, inbox, path, self._beat)
-        self._watch = None if self._poller.is_far() else Watch(path, tells_renames=inbox.mode == FILES)
+        is_files, is_deep = inbox.mode == FILES, bool(inbox.recursive)
+        self._watch = None if self._poller.is_far() else Watch(path, tells_renames=is_files, is_deep=is_deep)
         if self._watch is not None and self._watch.renamed is not None:
             self._poller.renamed = self._watch.renamed
         disk.make_folder(session.spool.inbox_dir)
@@ -122,6 +123,8 @@ class _Loop:
         took_s = self._polled_s - began_s
         self._poller.show(every_s=_SHOW_EVERY_S)
         self._report(published, is_drained=bool(state.trouble) or self._poller.is_drained)
+        if self._watch is not None and self._watch.follow(self._poller.folders):
+            return _PAUSE_S  # a file may have come between the listing of a new subfolder and its watch
         if state.waiting and published:
             return _PAUSE_S
         if state.waiting and self._poller.rejected:

@@ -61,6 +61,8 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     left_alone: int = 0
     foreign: tuple[str, ...] = ()
     """Names of some of the files that are not jobs."""
+    subfolders: int = 0
+    """How many subfolders are looked into (mode files)."""
     taken: int = 0
     """How many files were accepted since the process started."""
     trouble: str = ""

@@ -12,8 +12,10 @@ from queuectl.inbox import opening
 from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.identity import known_identity
 from queuectl.inbox.judge import Judge, NotYetError
-from queuectl.model import record
+from queuectl.inbox.subfolder_walk import SubfolderWalk
+from queuectl.model import record, subfolders
 from queuectl.model.inbox import FILES, Inbox
+from queuectl.model.lifecycle import DONE
 from queuectl.model.text import command_text
 from queuectl.spool.session import Session
 from queuectl.system import files
@@ -33,10 +35,16 @@ class Answer(NamedTuple):
 def inbox_of(session: Session, path: str) -> Inbox | None:
     """Return the inbox that a path is in, None if the settings name no inbox there."""
     folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
-    for inbox in session.settings.inboxes:
-        if os.path.realpath(opening.inbox_path(session.spool, inbox)) == folder:
+    tops = [(os.path.realpath(opening.inbox_path(session.spool, inbox)), inbox) for inbox in session.settings.inboxes]
+    for top, inbox in tops:
+        if top == folder:
             return inbox
-    return None
+    above = [(top, inbox) for top, inbox in tops if inbox.recursive and _is_below(folder, top)]
+    return max(above, key=lambda each: len(each[0]))[1] if above else None
+
+
+def _is_below(folder: str, top: str) -> bool:
+    return os.path.normcase(folder).startswith(os.path.normcase(top.rstrip(os.sep) + os.sep))
 
 
 def judge(session: Session, inbox: Inbox, path: str) -> Answer:
@@ -53,15 +61,16 @@ def judge(session: Session, inbox: Inbox, path: str) -> Answer:
 
 
 def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
-    name = os.path.basename(path)
     judge_of_names = FileJudge(session, inbox)
-    if why := judge_of_names.why_left_alone(name):
+    sub = _subfolder(session, inbox, path)
+    name = subfolders.join(sub, os.path.basename(path))
+    if why := _why_not_in(session, inbox, judge_of_names, sub) or judge_of_names.why_left_alone(name):
         return Answer("left alone", why)
     info = files.look(path)
     if info is not None and not stat.S_ISREG(info.st_mode):
         return Answer("left alone", "it is a link, a folder, a pipe or a device")
     folder = os.path.abspath(opening.inbox_path(session.spool, inbox))
-    words = judge_of_names.command_for(os.path.join(folder, "working", "...", name))
+    words = judge_of_names.command_for(os.path.join(folder, "working", "...", subfolders.native(name)), sub=sub)
     command = command_text(words)
     if info is None:
         return Answer(ACCEPTED, "there is no such file, but a file of this name would be taken", "", command)
@@ -70,6 +79,7 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
     if judge_of_names.out and not os.path.isdir(judge_of_names.out):
         return Answer("waits", f"there is no folder {judge_of_names.out} (out)", "create it", command)
     if marker := judge_of_names.marker_of(name):
+        marker = subfolders.split(marker)[1]
         if files.look(os.path.join(os.path.dirname(path), marker)) is None:
             return Answer("waits", f"{marker} is not there yet (done_file)", "", command)
         return Answer(ACCEPTED, f"{marker} says that it is whole", "", command)
@@ -77,6 +87,26 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
         if files.has_writer(path):
             return Answer("waits", "a program has it open for writing", "", command)
     return Answer(ACCEPTED, "at once if it is renamed into the folder, else when it is quiet for settle_s", "", command)
+
+
+def _subfolder(session: Session, inbox: Inbox, path: str) -> str:
+    """Return the subfolder of an inbox in which a file is, "" if it is at the top or elsewhere."""
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    top = os.path.realpath(opening.inbox_path(session.spool, inbox))
+    return os.path.relpath(folder, top).replace(os.sep, "/") if _is_below(folder, top) else ""
+
+
+def _why_not_in(session: Session, inbox: Inbox, judge_of_names: FileJudge, sub: str) -> str:
+    """Return why no file is taken from a subfolder, as the end of a sentence, or ""."""
+    parts = subfolders.parts(sub)
+    if parts and not inbox.recursive:
+        return "it is in a subfolder (recursive)"
+    walk = SubfolderWalk(session, inbox, opening.inbox_path(session.spool, inbox), judge_of_names)
+    reserved = subfolders.reserved(inbox.on_success, inbox.on_failure, DONE)
+    for length in range(1, len(parts) + 1):
+        if why := walk.why_left_alone("/".join(parts[:length]), reserved):
+            return f"the folder {parts[length - 1]}: {why}"
+    return ""
 
 
 def _of_job(session: Session, inbox: Inbox, path: str, name: str) -> Answer:

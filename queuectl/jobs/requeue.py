@@ -71,9 +71,15 @@ def _check_file(item: record.Record) -> None:
     Raises:
         QueuectlError: where the file is now, and what to do.
     """
-    claimed = next((event.claimed for event in item.history if event.event == ENQUEUED), "")
-    if claimed and files.sig_of(claimed) is None:
-        inbox = os.path.dirname(os.path.dirname(os.path.dirname(claimed)))
+    entered = next((event for event in item.history if event.event == ENQUEUED), None)
+    if entered is None or not (claimed := entered.claimed):
+        return
+    if files.sig_of(claimed) is None:
+        sub = entered.file.rpartition("/")[0]
+        inbox = os.path.dirname(claimed)
+        for _ in range((sub.count("/") + 1 if sub else 0) + 2):  # the subfolder, the folder of the job, working/
+            inbox = os.path.dirname(inbox)
+        inbox = os.path.join(inbox, *sub.split("/")) if sub else inbox
         raise QueuectlError(
             f"the file of job {item.id} is no longer in the working folder of its inbox",
             cause=f"{claimed} was moved when the job ended, so the command would not find it",

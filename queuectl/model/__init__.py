@@ -43,6 +43,7 @@ __all__ = [
     "settings",
     "sizes",
     "spec",
+    "subfolders",
     "text",
     "tick_name",
     "times",

@@ -15,9 +15,11 @@ from queuectl.errors import InvalidJobError
 from queuectl.model import names, programs
 from queuectl.model.command import BATCH_ENDINGS, is_absolute, is_batch, why_bad_text
 
-PLACEHOLDERS = ("file", "name", "stem", "suffix", "folder", "out")
+PLACEHOLDERS = ("file", "name", "stem", "suffix", "subfolder", "folder", "out")
 DONE_FILE_PLACEHOLDERS = ("name", "stem")
 _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_-]+)\}")
+# What `{subfolder}` takes with it at the top, where it is empty: `{subfolder}/{name}` must not begin at the root.
+_AT_TOP = re.compile(r"(\{\{|\}\})|\{subfolder\}[\\/]*" if sys.platform == "win32" else r"(\{\{|\}\})|\{subfolder\}/*")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _FOLDER = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]{1,100}")
 WORKING, DELETE = "working", "delete"
@@ -85,6 +87,14 @@ def why_bad_folder(name: str) -> str:
     return ""
 
 
+def why_bad_subfolder(sub: str) -> str:
+    """Return why no command may get a file of this subfolder (a path with slashes), as a sentence, or ""."""
+    for name in sub.split("/") if sub else ():
+        if why := why_bad_name(name):
+            return f"the folder {name[:60]!r} on the way to it: {why}"
+    return ""
+
+
 def why_bad_name(name: str) -> str:
     """Return why no command may get a file of this name, as a sentence, or ""."""
     try:
@@ -111,8 +121,11 @@ def split_ending(name: str) -> tuple[str, str]:
     return (stem, dot + ending) if stem.strip(".") else (name, "")
 
 
-def fill_in(words: tuple[str, ...], path: str, *, out: str) -> list[str]:
+def fill_in(words: tuple[str, ...], path: str, *, out: str, subfolder: str = "") -> list[str]:
     """Return the words to run for the file at `path`, which is absolute. A value that is filled in is not read again.
+
+    Args:
+        subfolder: the path of its subfolder in the inbox, as this system writes it; "" at the top.
 
     Raises:
         InvalidJobError: a word would begin with a dash, like an option.
@@ -122,12 +135,14 @@ def fill_in(words: tuple[str, ...], path: str, *, out: str) -> list[str]:
     folder, name = path[:at], path[at + 1 :]
     stem, suffix = split_ending(name)
     values = {"file": path, "name": name, "stem": stem, "suffix": suffix, "folder": folder, "out": out}
+    values["subfolder"] = subfolder
     made = []
     for word in words:
-        text = _filled(word, values)
+        known = word if subfolder else _AT_TOP.sub(lambda found: found[1] or "", word)
+        text = _filled(known, values)
         if text.startswith("-") and not word.startswith("-"):
             raise InvalidJobError(f"its name would become the option {text[:60]!r}", hint="rename the file")
-        if text == "" and word:
+        if text == "" and known:
             raise InvalidJobError(f"its name leaves nothing of {word!r}", hint="rename the file")
         made.append(text)
     return made

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from queuectl.errors import InvalidSettingsError
-from queuectl.model import file_command, job, names, times
+from queuectl.model import file_command, job, names, subfolders, times
 from queuectl.model.file_command import DELETE
 from queuectl.model.lifecycle import DONE, FAILED
 
@@ -54,6 +54,10 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """files: patterns of the names that are taken, ignoring case."""
     ignore: tuple[str, ...] = ()
     """files: patterns of names that are left alone."""
+    recursive: bool | int = False
+    """files: how many levels of subfolders are looked into; true: `subfolders.DEPTH`."""
+    subfolder_tags: bool = False
+    """files: whether the names of the folders on the way to a file are tags of its job."""
     out: str = ""
     """files: the folder that `{out}` stands for; a relative path starts at the spool's root."""
     priority: int = 0
@@ -186,6 +190,11 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
         raise _error(path, f"{SECTION}.on_failure", f"{inbox.on_failure!r} is on_success too; use two folders")
     if inbox.done_file and (why := file_command.why_bad_done_file(inbox.done_file)):
         raise _error(path, f"{SECTION}.done_file", f"{inbox.done_file[:60]!r} {why}")
+    if not 0 <= inbox.recursive <= subfolders.DEPTH_MOST:
+        what = f"takes true, false, or a depth from 1 to {subfolders.DEPTH_MOST}"
+        raise _error(path, f"{SECTION}.recursive", what)
+    if inbox.subfolder_tags and not inbox.recursive:
+        raise _error(path, f"{SECTION}.subfolder_tags", "needs recursive = true")
     if "\0" in inbox.out:
         raise _error(path, f"{SECTION}.out", "takes a folder")
     if abs(inbox.priority) > job.PRIORITY_LIMIT:
@@ -204,7 +213,7 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
 
 # Keys that only inboxes of files have, and keys that they have not.
 _FILES_ONLY = (
-    *("command", "match", "ignore", "out", "priority", "timeout", "max_retries"),
+    *("command", "match", "ignore", "recursive", "subfolder_tags", "out", "priority", "timeout", "max_retries"),
     *("on_success", "on_failure", "done_file"),
 )
 _OTHERS = ("done_receipts", "max_bytes", "max_rejected", "keys", "audience")

@@ -30,6 +30,8 @@ class InboxRow(NamedTuple):
     """Some of the files that are arriving."""
     refused: tuple[InboxRefusal, ...] = ()
     """The newest rejected files."""
+    subfolders: int = 0
+    """Subfolders whose files are taken too."""
 
 
 def sentence(state: InboxState) -> str:
@@ -45,7 +47,10 @@ def sentence(state: InboxState) -> str:
         parts.append(f"{state.rejected} rejected")
     if state.left_alone:
         parts.append(f"{state.left_alone} left alone")
-    return "; ".join(parts) or "nothing is waiting"
+    text = "; ".join(parts) or "nothing is waiting"
+    if state.subfolders:
+        text += f"; looks into {state.subfolders} subfolder{'s' * (state.subfolders != 1)}"
+    return text
 
 
 def without_texts(state: InboxState) -> InboxState:
@@ -71,4 +76,5 @@ def row(state: InboxState) -> InboxRow:
         text=sentence(state),
         files=state.rows,
         refused=state.refused,
+        subfolders=state.subfolders,
     )

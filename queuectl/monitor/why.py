@@ -117,21 +117,23 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
     for state in read_all(spool):
         where = f"inbox {state.owner}"
         for row in state.rows:
-            if typed in (row.name, row.name.removesuffix(".json")):
+            if typed in (row.name, row.name.removesuffix(".json"), row.name.rpartition("/")[2]):
                 quiet = times.format_duration(round(row.quiet_s))
                 text = f"its file is still arriving in {where}, unchanged for {quiet}: {row.why}"
                 return Answer(row.name, state.path, [Reason("arriving", text, f"finish writing {row.name}")])
         for refused_row in state.refused:
             name = refused_row.name
-            if state.mode == FILES and typed == name:
-                text = f"it is left in {where}, because no command may get it: {refused_row.why}"
+            if state.mode == FILES and typed in (name, name.rstrip("/"), name.rpartition("/")[2]):
+                is_folder = name.endswith("/")
+                what = "no file is taken from it" if is_folder else "no command may get it"
+                text = f"it is left in {where}, because {what}: {refused_row.why}"
                 return Answer(name, state.path, [Reason("left_alone", text, "")])
             if typed in (name, name.removesuffix(".rejected"), name.removesuffix(".json.rejected")):
                 text = f"it was rejected in {where}: {refused_row.why or 'its text file explains why'}"
                 change = f"correct {state.path}/{name}: a valid job is taken in automatically; see its text file"
                 return Answer(name, state.path, [Reason(REJECTED, text, change)])
         for name in state.next:
-            if typed in (name, name.removesuffix(".json")):
+            if typed in (name, name.removesuffix(".json"), name.rpartition("/")[2]):
                 if state.held_back:
                     text = f"its file waits in {where}, held back by {state.held_back}"
                     change = f"wait until some of {state.owner}'s jobs have run, or raise the limit in the settings"

@@ -167,6 +167,14 @@ def written_at(path: str) -> float | None:
 # ------------------------------------------------------------------------------------------------- handles to folders
 
 
+@as_owner
+def may_change(folder: str | int) -> bool:
+    """Return whether this process may make, move and delete entries of a folder, by its path or its handle (POSIX)."""
+    if isinstance(folder, str):
+        return os.access(folder, os.W_OK | os.X_OK)
+    return os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=os.access in os.supports_effective_ids)
+
+
 def open_folder(path: str) -> int:
     """Return a handle to a folder, for fchdir (POSIX)."""
     return os.open(path, getattr(os, "O_PATH", READ) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -340,7 +348,7 @@ def names(folder: str | int) -> list[str]:
 
 
 @as_owner
-def marked_names(folder: str) -> list[str]:
+def marked_names(folder: str | int) -> list[str]:
     """Return `names` with a slash after folders (but not after links): the listing has the types, so no stat."""
     with os.scandir(folder) as listed:
         return listed_names(list(listed))

@@ -14,22 +14,31 @@ so the timeout is short there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections import deque
+from collections.abc import Mapping
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 from queuectl.system.wakeup import Wakeup
 
 _WINDOWS_TIMEOUT_S = 0.05
+# The most subfolders that are watched (Linux): a user's processes share some 10,000 to 1,000,000 watches.
+FOLLOWED_MOST = 2000
 
 
 class Watch:
-    """Watches one folder while armed, for the names of files that may be new."""
+    """Watches one folder while armed, for the names of files that may be new.
 
-    def __init__(self, folder: str, *, tells_renames: bool = False) -> None:
+    With `is_deep` also its subfolders: those that `follow` names (Linux), elsewhere all. Then a name is a path with
+    slashes, and folders count as files do.
+    """
+
+    def __init__(self, folder: str, *, tells_renames: bool = False, is_deep: bool = False) -> None:
         self._folder = folder
+        self._is_deep = is_deep
         self._events: _Events | None = None
         self.armed = False
         """True while the system reports events."""
@@ -51,13 +60,23 @@ class Watch:
             return True
         try:
             if self._events is None:
-                self._events = _make()
+                self._events = _make(is_deep=self._is_deep)
             self._events.begin(self._folder)
         except Exception:  # watchdog raises OSError and its own errors; all mean "no events"
             self.close()
             return False
         self.armed = True
         return True
+
+    def follow(self, folders: Mapping[str, tuple[int, int]]) -> bool:
+        """Watch these subfolders, by path, with device and inode, and no others; return whether one is new."""
+        if not (self._is_deep and self.armed and self._events is not None):
+            return False
+        try:
+            return self._events.follow(folders)
+        except Exception:  # any error: continue with scans
+            self.close()
+            return False
 
     def names(self) -> list[str]:
         """Return the names of files that may be new since the last call, without waiting."""
@@ -98,6 +117,8 @@ class _Events(Protocol):
 
     def begin(self, folder: str) -> None: ...
 
+    def follow(self, folders: Mapping[str, tuple[int, int]]) -> bool: ...
+
     def collect(self, found: list[str], renamed: set[str] | None) -> bool:
         """Add the new names, and put `renamed` right; return False if the folder is no longer watched."""
 
@@ -108,11 +129,11 @@ class _Events(Protocol):
     def close_inherited(self) -> None: ...
 
 
-def _make() -> _Events:
-    return _linux_events() if sys.platform == "linux" else _ObserverEvents()
+def _make(*, is_deep: bool) -> _Events:
+    return _linux_events(is_deep=is_deep) if sys.platform == "linux" else _ObserverEvents(is_deep=is_deep)
 
 
-def _linux_events() -> _Events:
+def _linux_events(*, is_deep: bool) -> _Events:
     assert sys.platform == "linux"  # for mypy, too
     from watchdog.observers.inotify_c import (
         CallbackId,
@@ -126,6 +147,7 @@ def _linux_events() -> _Events:
     only = CallbackId(0)
     wanted = Mask(InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE | InotifyConstants.IN_CLOSE_WRITE)
     wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a renamed folder is no longer the watched one
+    below = Mask(wanted | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW)
 
     class InotifyEvents(InotifyFD):
         """watchdog's reader, called by our loop instead of running as a thread."""
@@ -144,10 +166,42 @@ def _linux_events() -> _Events:
             self._renamed: set[str] | None = None
             self._watched: WatchDescriptor | None = None
             self._moved_away = False
+            self._folder = ""
+            self._followed: dict[str, tuple[tuple[int, int], WatchDescriptor]] = {}
+            self._subs: dict[WatchDescriptor, str] = {}
 
         def begin(self, folder: str) -> None:
             self._moved_away = False
+            self._folder = folder
             self._watched = self.add_callback(os.fsencode(folder), wanted, self, only)
+
+        def follow(self, folders: Mapping[str, tuple[int, int]]) -> bool:
+            for sub in [sub for sub, (identity, _) in self._followed.items() if folders.get(sub) != identity]:
+                self._leave(sub)
+            known = {identity for identity, _ in self._followed.values()}
+            is_new = False
+            for sub, identity in folders.items():
+                if len(self._followed) >= FOLLOWED_MOST:
+                    break
+                if identity in known:
+                    continue
+                try:
+                    watched = self.add_callback(os.fsencode(f"{self._folder}/{sub}"), below, self, only)
+                except OSError as error:
+                    if error.errno == errno.ENOSPC:
+                        break  # the system has no more watches
+                    continue  # it is gone, or no folder any more
+                if watched < 0 or watched in self._subs or watched == self._watched:
+                    continue  # it may not be read; or it is one of the others, by a rename just now
+                self._followed[sub], self._subs[watched] = (identity, watched), sub
+                known.add(identity)
+                is_new = True
+            return is_new
+
+        def _leave(self, sub: str) -> None:
+            _, watched = self._followed.pop(sub)
+            self._subs.pop(watched, None)
+            self.remove_callbacks([(watched, only)])
 
         def collect(self, found: list[str], renamed: set[str] | None) -> bool:
             self._renamed = renamed
@@ -159,6 +213,8 @@ def _linux_events() -> _Events:
             return self._watched is not None and not self._moved_away
 
         def end(self) -> None:
+            for sub in list(self._followed):
+                self._leave(sub)
             if self._watched is not None:
                 self.remove_callbacks([(self._watched, only)])
 
@@ -168,15 +224,23 @@ def _linux_events() -> _Events:
         # What watchdog calls.
 
         def on_event(self, event: InotifyEvent) -> None:
-            if event.is_move_self:
+            sub = self._subs.get(event.wd, "")
+            if event.is_move_self and event.wd != self._watched:
+                for each in [each for each in self._followed if f"{each}/".startswith(f"{sub}/")]:
+                    self._leave(each)  # their paths are others now
+            elif event.is_move_self:
                 self._moved_away = True
-            elif not event.is_directory:
-                self._names.append(name := os.fsdecode(event.name))
-                if self._renamed is not None:
+            elif not event.is_directory or is_deep:
+                name = os.fsdecode(event.name)
+                self._names.append(name := f"{sub}/{name}" if sub else name)
+                if self._renamed is not None and not event.is_directory:
                     (self._renamed.add if event.is_moved_to else self._renamed.discard)(name)
 
-        def on_watch_deleted(self, _watched: WatchDescriptor) -> None:
-            self._watched = None
+        def on_watch_deleted(self, watched: WatchDescriptor) -> None:
+            if watched == self._watched:
+                self._watched = None
+            elif (sub := self._subs.pop(watched, None)) is not None:
+                self._followed.pop(sub, None)
 
         def on_queue_overflow(self) -> None:
             """Ignore lost events: the next scan finds the files. A write after a rename may be among them."""
@@ -189,20 +253,26 @@ def _linux_events() -> _Events:
 class _ObserverEvents:
     """Events of watchdog's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_deep: bool) -> None:
         from watchdog.events import FileSystemEvent, FileSystemEventHandler
         from watchdog.observers import Observer
 
         names: deque[str] = deque()
         wakeup = Wakeup()
+        self._is_deep = is_deep
+        self.folder = ""
+        outer = self
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
                 # A handler that raises would end watchdog's thread.
                 with contextlib.suppress(Exception):
-                    if event.is_directory or event.event_type in ("opened", "closed_no_write", "deleted"):
+                    if event.is_directory and not (is_deep and event.event_type in ("created", "moved")):
                         return
-                    names.append(os.path.basename(os.fsdecode(event.dest_path or event.src_path)))
+                    if event.event_type in ("opened", "closed_no_write", "deleted"):
+                        return
+                    path = os.fsdecode(event.dest_path or event.src_path)
+                    names.append(os.path.relpath(path, outer.folder) if is_deep else os.path.basename(path))
                     wakeup.wake()
 
         self._names, self._wakeup, self._handler = names, wakeup, Handler()
@@ -212,13 +282,19 @@ class _ObserverEvents:
         self._watch: Any = None
 
     def begin(self, folder: str) -> None:
-        self._watch = self._observer.schedule(self._handler, folder, recursive=False)
+        self.folder = folder
+        self._watch = self._observer.schedule(self._handler, folder, recursive=self._is_deep)
+
+    def follow(self, folders: Mapping[str, tuple[int, int]]) -> bool:
+        """Do nothing: all subfolders are watched."""
+        return False
 
     def collect(self, found: list[str], renamed: set[str] | None) -> bool:
         if self._wakeup.conn.poll(0):
             self._wakeup.clear()
         while self._names:
-            found.append(self._names.popleft())
+            name = self._names.popleft()
+            found.append(name.replace(os.sep, "/") if self._is_deep else name)
         return True
 
     def end(self) -> None:

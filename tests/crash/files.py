@@ -18,6 +18,7 @@ INBOX = Inbox(
     path="", mode="files", owner="anna", tags=("job",), settle_s=0.0, max_retries=0, command=("true", "{file}")
 )
 _MARKED = msgspec.structs.replace(INBOX, done_file="{name}.ok")
+_DEEP = msgspec.structs.replace(_MARKED, recursive=True)
 _ONCE = "enqueued started succeeded @done"
 _DEAD = "enqueued started failed @dlq"
 
@@ -36,15 +37,17 @@ def _sent(*names: str) -> Any:
     return put
 
 
-def _ran(outcome: Outcome, *names: str) -> Any:
-    """The job of a file has run, and its command has made a file beside it."""
+def _ran(outcome: Outcome, *names: str, sub: str = "") -> Any:
+    """The job of a file has run, and its command has made a file beside it; in a subfolder also one above it."""
 
     def run(hands: Hands) -> None:
-        _sent("a.pdf", *names)(hands)
+        _sent(os.path.join(sub, "a.pdf"), *names)(hands)
         for name in hands.poller.poll():
             hands.run(name, outcome)
         (folder,) = (hands.inbox / "working").iterdir()
-        (folder / "a.txt").write_bytes(b"")
+        (folder / sub / "a.txt").write_bytes(b"")
+        if sub:
+            (folder / "log").write_bytes(b"")
 
     return run
 
@@ -57,14 +60,21 @@ def _deleted(hands: Hands) -> None:
     hands.clock.advance(61)
 
 
-def _cut_short(hands: Hands) -> None:
-    """A claim was cut short before its record was written."""
-    _sent("a.pdf", "a.pdf.ok")(hands)
-    folder = Path(hands.inbox, "working", f"{identity_of(hands.spool)}-anna-a-abcdef")
-    folder.mkdir(parents=True, mode=0o700)
-    folder.parent.chmod(0o700)
-    for name in ("a.pdf", "a.pdf.ok"):
-        os.rename(hands.inbox / name, folder / name)
+def _cut_short(sub: str = "", *, is_gone: bool = False) -> Any:
+    """A claim was cut short before its record was written; `is_gone`: then its subfolder was deleted."""
+
+    def cut(hands: Hands) -> None:
+        names = [os.path.join(sub, name) for name in ("a.pdf", "a.pdf.ok")]
+        _sent(*names)(hands)
+        folder = Path(hands.inbox, "working", f"{identity_of(hands.spool)}-anna-a-abcdef")
+        (folder / sub).mkdir(parents=True)
+        folder.parent.chmod(0o700)
+        for name in names:
+            os.rename(hands.inbox / name, folder / name)
+        if is_gone:
+            (hands.inbox / sub).rmdir()
+
+    return cut
 
 
 def _look(hands: Hands, _: object) -> None:
@@ -80,6 +90,7 @@ def _op(name: str, begin: Any, ends: str, inbox: tuple[str, ...], files: Inbox =
 
 
 _DELETED = msgspec.structs.replace(_MARKED, on_success="delete")
+_BELOW = ("done/x/y/a.pdf", "done/x/y/a.pdf.ok")
 _TEXT = ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.txt")
 
 OPERATIONS = {
@@ -102,7 +113,23 @@ OPERATIONS = {
             _DEAD,
             ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a (2).pdf", "failed/a (2).pdf.failed.txt", _TEXT[2]),
         ),
-        _op("give back", _cut_short, _ONCE, ("done/a.pdf", "done/a.pdf.ok"), _MARKED),
+        _op("give back", _cut_short(), _ONCE, ("done/a.pdf", "done/a.pdf.ok"), _MARKED),
+        _op("take from a subfolder", _sent("x/y/a.pdf", "x/y/a.pdf.ok"), _ONCE, _BELOW, _DEEP),
+        _op(
+            "success in a subfolder",
+            _ran(OK, "x/y/a.pdf.ok", "done/x", sub="x/y"),  # done/x is a file
+            _ONCE,
+            ("done/x", "done/log", *(name.replace("x", "x (2)", 1) for name in (*_BELOW, "done/x/y/a.txt"))),
+            _DEEP,
+        ),
+        _op(
+            "failure in a subfolder",
+            _ran(FAILED, "x/y/a.pdf.ok", sub="x/y"),
+            _DEAD,
+            ("failed/log", *(f"failed/x/y/a.{end}" for end in ("pdf", "pdf.failed.txt", "pdf.ok", "txt"))),
+            _DEEP,
+        ),
+        _op("give back to a subfolder", _cut_short("x/y", is_gone=True), _ONCE, _BELOW, _DEEP),
         _op("the job is gone", _deleted, "", ("failed/a.pdf", "failed/a.pdf.failed.txt")),
     )
 }
