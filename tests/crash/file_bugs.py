@@ -9,6 +9,7 @@ FILE_SWEEP, POLLER, COMMAND = (
     "unit/inbox/test_file_poller.py",
     "unit/model/test_file_command.py",
 )
+BELOW = "unit/inbox/test_subfolders.py"
 TESTS = (FILE_SWEEP, POLLER, COMMAND)
 
 BUGS = (
@@ -47,7 +48,7 @@ BUGS = (
         "the end of a file's job is forgotten before its file has moved",
         "inbox/file_ends",
         """        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
-        self._moved.append(job_id)
+        self._has_moved(box, job_id)
 """,
         """        self.owed.forget(job_id)
         box.finish(job_id, self._inbox.on_failure, note.name, text=text)
@@ -135,11 +136,81 @@ BUGS = (
     Bug(
         "a name is filled in again",
         "model/file_command",
-        """        text = _filled(word, values)
+        """        text = _filled(known, values)
         if text""",
-        """        text = _filled(_filled(word, values), values)
+        """        text = _filled(_filled(known, values), values)
         if text""",
         TESTS,
+    ),
+    Bug(
+        "a file of a subfolder goes back to the top",
+        "inbox/file_box",
+        """        path, home = self._back.to(sub)
+""",
+        """        path, home = self._back.to("")
+""",
+        (FILE_SWEEP, BELOW),
+    ),
+    Bug(
+        "what a command leaves above its file in working/ is forgotten",
+        "inbox/file_box",
+        """            name = text = ""
+        if _TEMP""",
+        """            return moved
+        if _TEMP""",
+        (FILE_SWEEP, BELOW),
+    ),
+    Bug(
+        "the folders on the way to a file move before the file",
+        "inbox/file_box",
+        """        if way:
+            # The command""",
+        """        if way and len(place.names()) > 1:
+            # The command""",
+        (FILE_SWEEP, BELOW),
+    ),
+    Bug(
+        "a link in the place of a subfolder is followed",
+        "inbox/place",
+        """            fd = files.open_folder_in(name, at=self.at, to_list=True)
+""",
+        """            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.at)
+""",
+        (BELOW, "hostile/test_files_two_users.py"),
+    ),
+    Bug(
+        "a folder that changed within a tick of its clock counts as listed",
+        "inbox/subfolder_walk",
+        """.clock.now() - info.st_mtime >= _FRESH_S
+""",
+        """.clock.now() > 0
+""",
+        (BELOW,),
+    ),
+    Bug(
+        "a subfolder named working is looked into",
+        "inbox/subfolder_walk",
+        """        if name.casefold() in reserved:
+""",
+        """        if False:
+""",
+        (BELOW,),
+    ),
+    Bug(
+        "the subfolder leaves its slash at the top",
+        "model/file_command",
+        """        known = word if subfolder else""",
+        """        known = word if True else""",
+        (BELOW,),
+    ),
+    Bug(
+        "a watched subfolder that was renamed keeps its old path",
+        "system/watch",
+        """                    self._leave(each)  # their paths are others now
+""",
+        """                    pass
+""",
+        (BELOW,),
     ),
     Bug(
         "a name may become an option",

@@ -68,7 +68,9 @@ def test_the_job_knows_its_subfolder(spool: SpoolDir, tmp_path: Path) -> None:
     """{subfolder} is relative, and "" at the top, where it takes its slash with it; the names on the way are tags."""
     post = post_of(spool, tmp_path, command=COMMAND, tags=("scan",), subfolder_tags=True)
     put(post, "a.pdf", "x, y/2026/b.pdf")
-    for name in post.poller.step():
+    published = post.poller.step()
+    assert len(published) == 2
+    for name in published:
         item = post.desk.start(name).record
         words, sub = item.command[2:], item.history[0].file.rpartition("/")[0]
         native = subfolders.native(sub)
@@ -362,3 +364,20 @@ def test_the_receiver_notices_a_rename_into_a_subfolder_by_its_event(tmp_path: P
         assert watch.follow({}) is False
     finally:
         watch.close()
+
+
+@posix_only
+def test_a_folder_that_has_just_changed_is_listed_again(spool: SpoolDir, tmp_path: Path) -> None:
+    """P8: within a tick of its clock a second change leaves its times as they are."""
+    post = post_of(spool, tmp_path)
+    (post.folder / "s").mkdir()
+    post.poller.step()
+    times = os.stat(post.folder / "s")
+    with open(post.folder / "s" / "a.pdf", "w"):
+        os.utime(post.folder / "s", ns=(times.st_atime_ns, times.st_mtime_ns))
+    walk = post.poller._walk
+    assert walk is not None
+    info = os.stat(post.folder / "s")
+    walk.known["s"] = walk.known["s"]._replace(mark=((info.st_dev, info.st_ino), info.st_mtime_ns, info.st_ctime_ns))
+    post.poller.step()
+    assert [row.name for row in post.poller.state.rows] == ["s/a.pdf"]
