@@ -86,9 +86,9 @@ class Control:
     def check_pause(self, _now_s: float) -> None:
         """Check for PAUSED; end a pause whose time is over."""
         paused = pause.is_paused(self._spool)
-        if paused and (until_at := pause.until(self._spool)) is not None and until_at <= self._clock.now():
+        if paused:
             with self._core.breaker.guard():
-                paused = not pause.resume(self._spool) and pause.is_paused(self._spool)
+                paused = not pause.is_over(self._spool, self._clock.now())
         if paused == self.is_paused:
             return
         self.is_paused = paused

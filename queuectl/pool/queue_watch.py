@@ -55,10 +55,7 @@ class QueueWatch:
     def _look_at_pauses(self) -> None:
         paused: dict[str, str] = {}
         for queue in pause.paused_queues(self._spool):
-            until_at = pause.until(self._spool, queue)
-            if until_at is not None and until_at <= self._core.session.clock.now():
-                pause.resume(self._spool, queue)
-            else:
+            if not pause.is_over(self._spool, self._core.session.clock.now(), queue):
                 paused[queue] = pause.reason(self._spool, queue)
         if paused.keys() == self._paused.keys():
             return

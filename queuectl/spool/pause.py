@@ -6,6 +6,7 @@ functions, `queue` "" means the whole spool.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -13,6 +14,7 @@ from queuectl.model import names, times
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import PAUSED, Layout
 from queuectl.system import disk, files
+from queuectl.system.sharing import GLANCE_S, SHARING_DEADLINE_S, is_held
 
 _UNTIL, _BY = "until ", "by "
 _MAX_BYTES = 4096
@@ -67,38 +69,46 @@ def _text(reason: str, until_at: float | None, by: str = "") -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
-def resume(spool: Layout, queue: str = "") -> bool:
+def resume(spool: Layout, queue: str = "", *, patience_s: float = SHARING_DEADLINE_S) -> bool:
     """Delete PAUSED; return False if there was none. Raises the same errors as `pause`."""
     path = _path(spool, queue)
     _refuse_folder(path)
-    return disk.unlink(path)
+    return disk.unlink(path, patience_s=patience_s)
+
+
+def is_over(spool: Layout, now_at: float, queue: str = "") -> bool:
+    """End a pause whose time is over, and return True if it has ended; a program that has the file open delays it.
+
+    Raises the same errors as `pause`.
+    """
+    until_at = until(spool, queue)
+    if until_at is None or until_at > now_at:
+        return False
+    try:
+        return resume(spool, queue, patience_s=GLANCE_S) or not is_paused(spool, queue)
+    except OSError as error:
+        if is_held(error):
+            return False
+        raise
 
 
 def reason(spool: Layout, queue: str = "") -> str:
     """Return the first line of PAUSED, or ""."""
-    try:
-        return _read(_path(spool, queue)).strip().split("\n")[0]
-    except OSError:
-        return ""
+    return _read(spool, queue).strip().split("\n")[0]
 
 
 def until(spool: Layout, queue: str = "") -> float | None:
     """Return when the pause ends automatically, from the second line of PAUSED; None if it does not."""
-    try:
-        lines = _read(_path(spool, queue)).split("\n")
-        if len(lines) > 1 and lines[1].startswith(_UNTIL):
+    lines = _read(spool, queue).split("\n")
+    if len(lines) > 1 and lines[1].startswith(_UNTIL):
+        with contextlib.suppress(ValueError):
             return times.from_text(lines[1].removeprefix(_UNTIL))
-    except (OSError, ValueError):
-        pass
     return None
 
 
 def halted_by(spool: Layout, queue: str) -> str:
     """Return the setting by which the circuit breaker has paused a queue, from the third line; "" if it has not."""
-    try:
-        lines = _read(_path(spool, queue)).split("\n")
-    except OSError:
-        return ""
+    lines = _read(spool, queue).split("\n")
     return lines[2].removeprefix(_BY) if len(lines) > 2 and lines[2].startswith(_BY) else ""
 
 
@@ -106,8 +116,12 @@ def _path(spool: Layout, queue: str) -> str:
     return spool.queue_paused_path(queue) if queue else spool.paused_path
 
 
-def _read(path: str) -> str:
-    return files.read_tail(path, _MAX_BYTES).decode("utf-8", "replace")
+def _read(spool: Layout, queue: str) -> str:
+    """Return the text of PAUSED, "" if it cannot be read now."""
+    try:
+        return files.read_tail(_path(spool, queue), _MAX_BYTES, patience_s=GLANCE_S).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _refuse_folder(path: str) -> None:

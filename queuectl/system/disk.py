@@ -300,10 +300,10 @@ def publish(source: str, target: str) -> None:
 
 
 @as_owner
-def unlink(path: str, *, at: int | None = None) -> bool:
+def unlink(path: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> bool:
     """Delete a file; return False if it was already gone."""
     try:
-        patiently(functools.partial(os.unlink, dir_fd=at), path)
+        patiently(functools.partial(os.unlink, dir_fd=at), path, patience_s=patience_s)
     except FileNotFoundError:
         return False
     return True

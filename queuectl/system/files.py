@@ -324,8 +324,8 @@ def read_head(path: str, max_bytes: int) -> bytes:
 
 
 @as_owner
-def read_tail(path: str, max_bytes: int) -> bytes:
-    """Return the last `max_bytes` bytes of a regular file."""
+def read_tail(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -> bytes:
+    """Return the last `max_bytes` bytes of a regular file. `patience_s` and errors as in `read`."""
 
     def call() -> bytes:
         fd, info = open_regular(path)
@@ -335,7 +335,7 @@ def read_tail(path: str, max_bytes: int) -> bytes:
         finally:
             os.close(fd)
 
-    return patiently(call)
+    return patiently(call, patience_s=patience_s)
 
 
 # ----------------------------------------------------------------------------------------------------------- listing
