@@ -13,6 +13,7 @@ from typing import Any
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.jobs import error_text, repair
 from queuectl.jobs.rescue import Orphans
+from queuectl.jobs.take import put_back
 from queuectl.model import document, history, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, WARNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
@@ -61,7 +62,7 @@ class Canceller:
             if found is None:
                 raise UnknownJobError(job_id)
             if found.state == PENDING:
-                return self._cancel_waiting(found, by, reason)
+                return self._cancel_waiting(found, key, by, reason)
             if found.state == RUNNING:
                 with contextlib.suppress(DamagedRecordError, FileNotFoundError):
                     return self._spool.read(RUNNING, found.name).record.standing().starts
@@ -70,24 +71,50 @@ class Canceller:
                 f"job {job_id!r} has already ended: it is in {found.state}/", hint=f"queuectl show {job_id}"
             )
 
-    def _cancel_waiting(self, found: Located, by: str, reason: str) -> Job:
-        sync = self._session.syncs_accepted
-        now_at = self._clock.now()
-        event = history.event(CANCELLED, now_at, by=by, reason=cancel_note(by, reason), to=DLQ)
+    def _cancel_waiting(self, found: Located, key: str, by: str, reason: str) -> Job:
+        """Cancel a job in pending/, whose stripe is that of `key` (FORMAT.md, "Cancel").
+
+        The end goes on record in running/, from where rescue makes the move: in pending/ it would count as a person's
+        wish to run the job again.
+        """
+        event = history.event(CANCELLED, self._clock.now(), by=by, reason=cancel_note(by, reason), to=DLQ)
+        here = Located(RUNNING, record_name(key), self._spool.path(RUNNING, record_name(key)))
         try:
             stored = self._read(found)
+        except DamagedRecordError:
+            job_id = self._cancel_drop(found, here, event)
+        else:
             if stored.record.standing().ended_to and self._spool.holds(stored.record.id, (DONE, DLQ)):
                 stored = self._give_own_id(found, stored)
             job_id = stored.record.id
-            tail = record.append(len(stored.data), [event], empty=not stored.record.history)
-            disk.append(found.path, tail, sync=sync)
-        except DamagedRecordError:
-            job_id = self._cancel_drop(found, event)
-        name = self._spool.move(found, DLQ, record_name(job_id))
-        if sync:
+            self._cancel_record(found, here, stored, event)
+        name = self._spool.move(here, DLQ, record_name(job_id))
+        if self._session.syncs_accepted:
             disk.sync_folder(self._spool.folder(DLQ))
         error_text.write(self._session, name)
         return lookup.load(self._session, DLQ, name)
+
+    def _cancel_record(self, found: Located, here: Located, stored: Stored, event: dict[str, Any]) -> None:
+        """Move a record to running/ and append its end; put it back if that fails."""
+        tail = record.append(len(stored.data), [event], empty=not stored.record.history)
+        self._take(found, here)
+        try:
+            disk.append(here.path, tail, sync=self._session.syncs_accepted)
+        except BlockingIOError as error:
+            put_back(self._session, here, found.name)
+            raise _being_written(found) from error
+        except OSError:
+            with contextlib.suppress(OSError):
+                if self._spool.read_document(here.path).data == stored.data:  # else its end may be on record
+                    put_back(self._session, here, found.name)
+            raise
+
+    def _take(self, found: Located, here: Located) -> None:
+        try:
+            disk.move(found.path, here.path)
+        except FileExistsError as error:
+            what = f"another job has the id of {found.path}, and runs"
+            raise QueuectlError(what, hint=f"try again when {here.path} has ended") from error
 
     def _give_own_id(self, found: Located, stored: Stored) -> Stored:
         """Give a copy of an ended job its own id, as a claim does (P7)."""
@@ -95,7 +122,7 @@ class Canceller:
         try:
             repair.give_own_id(self._session, found, stored, parts.stem if parts else found.name.removesuffix(".json"))
         except repair.GoneError as error:
-            raise QueuectlError(f"{found.path} is being written by another program", hint="try again") from error
+            raise _being_written(found) from error
         return self._spool.read(found.state, found.name)
 
     def _read(self, found: Located) -> Stored:
@@ -105,8 +132,8 @@ class Canceller:
         except DamagedRecordError:
             return repair.repaired(self._session, found)
 
-    def _cancel_drop(self, found: Located, event: dict[str, Any]) -> str:
-        """Turn a drop that no worker has claimed into a record with its end; return the job's id."""
+    def _cancel_drop(self, found: Located, here: Located, event: dict[str, Any]) -> str:
+        """Move a drop to running/ and turn it into a record with its end, or put it back; return the job's id."""
         content = self._spool.read_document(found.path)
         job = lookup.load_drop(self._session, PENDING, found.name)
         if self._spool.find(job.id) not in (None, found):
@@ -115,9 +142,14 @@ class Canceller:
         events = document.first_events(taken, by="drop", now_at=self._clock.now())
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
         with self._spool.temporary(job.id, data, sync=True) as temporary:
-            if files.sig_of(found.path) != content.sig:
-                raise QueuectlError(f"{found.path} is being written by another program", hint="try again")
-            disk.replace(temporary, found.path)
+            self._take(found, here)
+            try:
+                if files.sig_of(here.path) != content.sig:
+                    raise _being_written(found)
+                disk.replace(temporary, here.path)
+            except (QueuectlError, OSError):
+                put_back(self._session, here, found.name)
+                raise
         return job.id
 
     def _cancel_run(self, job_id: str, request: cancel_requests.Request, deadline: float) -> Job | None:
@@ -126,11 +158,12 @@ class Canceller:
         orphans = Orphans(self._session, stripes)
         try:
             cancel_requests.put(self._spool, request)
-            while (
-                _runs(job := lookup.get(self._session, job_id), request.attempt) and self._clock.monotonic() < deadline
-            ):
+            while True:
                 with contextlib.suppress(DamagedRecordError, files.NotRegularError):
                     orphans.rescue(record_name(job_id))  # if its worker died, perhaps no pool is there to do it
+                job = lookup.get(self._session, job_id)
+                if not _runs(job, request.attempt) or self._clock.monotonic() >= deadline:
+                    break
                 time.sleep(_POLL_S)
         except OSError as error:
             raise unavailable(self._spool, error) from error
@@ -150,6 +183,10 @@ class Canceller:
         if job.state in (PENDING, RUNNING):
             return None
         raise QueuectlError(f"job {job_id!r} ended before it was cancelled: {last.get('event')}, in {job.state}/")
+
+
+def _being_written(found: Located) -> QueuectlError:
+    return QueuectlError(f"{found.path} is being written by another program", hint="try again")
 
 
 def _runs(job: Job, attempt: int) -> bool:

@@ -66,6 +66,13 @@ def test_a_kill_at_any_change_breaks_no_promise(operation: Operation, folder: Pa
     print(f"{sweep(operation, folder)} points: {operation.name}")
 
 
+@pytest.mark.parametrize("name", ["cancel: waiting", "cancel: drop"])
+def test_a_cancel_that_is_killed_and_forgotten_happened_or_did_not(name: str, folder: Path) -> None:
+    """P4: a job whose end is on record does not run, although nobody gives the command again."""
+    once = {"job": {"enqueued started succeeded @done"}}
+    print(f"{sweep(OPERATIONS[name]._replace(again=False, cut=once), folder)} points: {name}, once")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_a_kill_after_any_change_breaks_no_promise_either(operation: Operation, tmp_path: Path) -> None:
