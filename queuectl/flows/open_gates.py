@@ -12,7 +12,7 @@ from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.locks import KeptLock
 
-# So many gates stay open.
+# So many gates stay open: those that were used last.
 _OPEN_AT_MOST = 32
 _POLL_S = 0.0005
 
@@ -50,6 +50,8 @@ class OpenGates:
             if len(self._open) >= _OPEN_AT_MOST:
                 self._open.popitem(last=False)[1].close()
             gate = self._open[queue] = self.apart(queue)
+        else:
+            self._open.move_to_end(queue)
         return gate
 
     def apart(self, queue: str) -> Gate:
