@@ -10,6 +10,7 @@ import contextlib
 from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance import debris
+from queuectl.maintenance.old_splits import OldSplits
 from queuectl.maintenance.old_starts import OldStarts
 from queuectl.model.lifecycle import DLQ
 from queuectl.spool import cancel_requests, desk, node_boards, stamps
@@ -34,6 +35,7 @@ class Sweeper:
         self._blame = Blame(session.spool, clock=session.clock)
         self._texts = OrphanTexts(session)
         self._old_starts = OldStarts(session)
+        self._old_splits = OldSplits(session)
         self._stuck_desks: set[str] = set()
 
     def sweep(self) -> None:
@@ -42,6 +44,7 @@ class Sweeper:
         sweep_requests(self._spool)
         self._texts.sweep()
         self._old_starts.sweep()
+        self._old_splits.sweep()
 
     def sweep_leases(self) -> None:
         """Delete lease files that no process holds and no running record names, their files in tmp/, and old stamps."""
