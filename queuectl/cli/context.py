@@ -15,9 +15,11 @@ from queuectl.cli.terminal import printing
 
 if TYPE_CHECKING:
     from queuectl.api import Spool
+    from queuectl.model.settings import Settings
     from queuectl.spool.folder import SpoolDir
 
 VARIABLE = "QUEUECTL_SPOOL"
+COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
 OWN_NAME = "spool"
 
 
@@ -136,6 +138,14 @@ def open_dir() -> SpoolDir:
     from queuectl.spool.folder import SpoolDir
 
     return SpoolDir.open(spool_path())
+
+
+def open_with_settings() -> tuple[SpoolDir, Settings]:
+    """Open the spool's folder and read its settings, without the library. Raises as `open_spool`."""
+    from queuectl.spool import settings_file
+
+    folder = open_dir()
+    return folder, settings_file.load(folder)
 
 
 def open_spool() -> Spool:

@@ -1,9 +1,8 @@
-"""The program: the options of every command, and the handling of errors."""
+"""The program: the options of every command, and mistakes in the words of a command."""
 
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -11,11 +10,8 @@ from typer._click.exceptions import UsageError
 from typer.main import get_command
 
 from queuectl import __version__
-from queuectl.cli import context, exit_codes, group
+from queuectl.cli import context, exit_codes, failure, group
 from queuectl.cli.terminal import printing
-from queuectl.errors import QueuectlError, SpoolUnavailableError
-
-COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
 
 app = group.new_app(cls=group.LazyGroup, no_args_is_help=True, context_settings=group.HELP_NAMES)
 
@@ -50,39 +46,24 @@ def _options(
 def main(args: list[str]) -> int:
     """Run a command and return its exit code. Print errors instead of raising them, except for bugs."""
     context.reset()
-    if COMPLETION_VARIABLE in os.environ:
+    if context.COMPLETION_VARIABLE in os.environ:
         from queuectl.cli import completion
 
         completion.prepare()
+    return failure.code_of(lambda: _run(args))
+
+
+def _run(args: list[str]) -> object:
     try:
         result = get_command(app).main(args=args, prog_name="queuectl", standalone_mode=False)
-    except QueuectlError as error:
-        return _failed(error, exit_codes.of(error))
     except UsageError as error:
         _show_usage_error(error)
         return exit_codes.USAGE
-    except (typer.Abort, KeyboardInterrupt):
-        printing.message("interrupted")
-        return exit_codes.INTERRUPTED
-    except OSError as error:
-        if printing.is_cut_off():
-            printing.silence()
-            return exit_codes.FAILURE
-        path, why = str(error.filename or ""), error.strerror or str(error)
-        what = SpoolUnavailableError(f"{path}: {why}" if path else why, path=path)
-        return _failed(what, exit_codes.UNAVAILABLE)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     if result == exit_codes.INTERRUPTED:
         printing.message("interrupted")
-    return result if isinstance(result, int) and not isinstance(result, bool) else exit_codes.OK
-
-
-def _failed(error: QueuectlError, code: int) -> int:
-    if context.options.debug:
-        import traceback
-
-        traceback.print_exception(*sys.exc_info())
-    printing.error(error)
-    return code
+    return result
 
 
 def _show_usage_error(error: UsageError) -> None:

@@ -106,6 +106,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.cli.commands.enqueue",
         "queuectl.cli.context",
         "queuectl.cli.exit_codes",
+        "queuectl.cli.failure",
         "queuectl.cli.group",
         "queuectl.cli.job_options",
         "queuectl.cli.main",

@@ -60,7 +60,7 @@ def completion(
     """
     from typer._completion_shared import get_completion_script
 
-    from queuectl.cli.main import COMPLETION_VARIABLE
+    from queuectl.cli.context import COMPLETION_VARIABLE
 
     printing.exact_line(get_completion_script(prog_name="queuectl", complete_var=COMPLETION_VARIABLE, shell=shell))
 

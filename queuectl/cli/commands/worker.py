@@ -15,6 +15,7 @@ from queuectl.cli import completion, context, group
 from queuectl.cli.commands import worker_change, worker_list, worker_stop
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.rows import duration
+from queuectl.cli.start_words import Wanted
 from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model import names
@@ -108,41 +109,36 @@ def start(
         raise WrongUsageError("--slots needs --cluster; for slots on this machine use --count")
     if count == 0 and not cluster:
         raise WrongUsageError("--count: takes a whole number from 1 to 256, not 0 (0 needs --cluster)")
-    spool = context.open_spool()
-    count = (0 if cluster else 1) if count is None else count
-    cluster_slots = (slots or spool.settings.cluster_slots) if cluster else 0
+    wanted = Wanted(count, drain, max_jobs, grace_s, queues, cluster, slots, log_format == "json")
     if detach:
-        from queuectl.pool import preflight
-
-        preflight.check(spool.folder, spool.settings, _warn)
-        if cluster:
-            preflight.check_cluster(spool.folder, spool.settings)
-        typed = ["--drain"] if drain else []
-        typed += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
-        typed += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
-        typed += ["--queue", ",".join(queues)] if queues else []
-        typed += ["--cluster", "--slots", str(cluster_slots)] if cluster else []
-        _detach(spool.folder, count, typed)
+        _detach(wanted)
         return
-    from queuectl.cli.events import Printer
-    from queuectl.pool.options import Options
-    from queuectl.pool.run import run_pool
+    from queuectl.cli import pool_start
 
-    printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path, cluster_slots=cluster_slots)
-    options = Options(
-        slots=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs, queues=queues, cluster_slots=cluster_slots
-    )
-    settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
-    summary = run_pool(spool.folder, settings, options, printer.tell, warn=_warn)
-    printer.end(summary)
+    pool_start.run(wanted)
 
 
-def _warn(text: str) -> None:
-    printing.remark(f"warning: {printing.safe(text)}")
-
-
-def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
+def _detach(wanted: Wanted) -> None:
     """Start the same command as a background process and wait until its pool runs."""
+    from queuectl.cli.pool_start import warn
+    from queuectl.pool import preflight
+
+    folder, settings = context.open_with_settings()
+    preflight.check(folder, settings, warn)
+    typed = ["--drain"] if wanted.drain else []
+    typed += ["--max-jobs", str(wanted.max_jobs)] if wanted.max_jobs is not None else []
+    typed += ["--grace", f"{wanted.grace_s:.3f}"] if wanted.grace_s is not None else []
+    typed += ["--queue", ",".join(wanted.queues)] if wanted.queues else []
+    count = wanted.slots
+    if wanted.is_cluster:
+        preflight.check_cluster(folder, settings)
+        typed += ["--cluster", "--slots", str(wanted.cluster_slots or settings.cluster_slots)]
+        count = count or 0
+    _start_apart(folder, 1 if count is None else count, typed)
+
+
+def _start_apart(folder: SpoolDir, count: int, options: list[str]) -> None:
+    """Start a pool as a background process and wait until it runs."""
     from queuectl.spool import pools
     from queuectl.system import outputs
 
