@@ -18,7 +18,7 @@ from queuectl.errors import InvalidJobError
 from queuectl.flows import dependencies
 from queuectl.flows.admission import Admission, Refusal
 from queuectl.flows.gates import Passage
-from queuectl.jobs import blocking, ending, unique_drops
+from queuectl.jobs import blocking, ending
 from queuectl.jobs.take import Taken, put_back
 from queuectl.jobs.verdict import Busy, Claimed, Dead, Gated, Later, Skipped
 from queuectl.model import document, expiry, history, names, record, times
@@ -99,6 +99,8 @@ class Adopter:
         start: Start | None,
     ) -> Claimed | Named | Dead | Skipped | Later | Gated | Busy:
         """Judge a drop with a unique key, note it, and adopt it; or skip it. The order is that of `unique_enqueue`."""
+        from queuectl.jobs import unique_drops  # few drops have unique keys
+
         session = self._session
         with unique_drops.judged(session, spec, events, accepted) as judged:
             if judged is None:

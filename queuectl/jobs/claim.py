@@ -26,7 +26,7 @@ from msgspec import structs
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
-from queuectl.jobs import blocking, ending, error_text, reject, uniques
+from queuectl.jobs import blocking, ending, error_text, reject
 from queuectl.jobs.adopt import Adopter, Named, Start
 from queuectl.jobs.judge import Candidate, Content, Drop, Judge, Judged, Whole, candidate_of
 from queuectl.jobs.settle import Settlements
@@ -232,6 +232,8 @@ class Claims:
         elif item.extras is not PLAIN and (why := expiry.why_expired(item, now_at)):
             return self._expire(taken, item, why)
         if item.extras is not PLAIN and item.extras.unique and self._is_asked(item, standing, is_requeued):
+            from queuectl.jobs import uniques  # few jobs have unique keys
+
             left = uniques.ask(
                 self._session,
                 here,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from queuectl.jobs import budget, uniques
+from queuectl.jobs import budget
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import history, lifecycle, names, record, times
 from queuectl.model.extras import PLAIN
@@ -89,6 +89,8 @@ class Settlements:
         if claimed.gate is not None:
             claimed.gate.leave(outcome)
         if claimed.record.extras is not PLAIN and claimed.record.extras.unique:
+            from queuectl.jobs import uniques  # few jobs have unique keys
+
             uniques.settled(self._session, claimed.record, claimed.moved.to, claimed.moved.name)
         if self._sync_all:
             disk.sync_folder(self._spool.folder(claimed.moved.to))
@@ -129,6 +131,8 @@ class Settlements:
             events = [history.event(lifecycle.WARNING, now_at, text=text) for text in claimed.given.warnings]
             events.append(event)
         if decision.to == PENDING and claimed.record.extras is not PLAIN and claimed.record.extras.unique:
+            from queuectl.jobs import uniques
+
             other = uniques.replacement(self._session, claimed.record)
             if other:
                 events.append(uniques.replaced(now_at, other))

@@ -6,8 +6,10 @@ each step; `splitter` has the steps.
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from queuectl.jobs.judge import Judge
-from queuectl.jobs.splitter import Splitter
 from queuectl.jobs.verdict import Busy, Foreign, Gone, Rejected, Split, SplitStuck, Splitting, Unreadable
 from queuectl.model import names
 from queuectl.model.lifecycle import PENDING
@@ -17,6 +19,9 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files, sharing
 
+if TYPE_CHECKING:
+    from queuectl.jobs.splitter import Splitter
+
 Step = Gone | Foreign | Rejected | Splitting | Split | SplitStuck
 """The results of a step."""
 
@@ -25,10 +30,16 @@ class Splits:
     """Splits the files with many jobs of one spool."""
 
     def __init__(self, session: Session, stripes: Stripes, judge: Judge, roster: Roster) -> None:
-        self._spool = session.spool
+        self._session, self._spool = session, session.spool
         self._stripes = stripes
         self._judge = judge
-        self._splitter = Splitter(session, roster)
+        self._roster = roster
+
+    @cached_property
+    def _splitter(self) -> Splitter:
+        from queuectl.jobs.splitter import Splitter  # most workers never meet such a file
+
+        return Splitter(self._session, self._roster)
 
     def split(self, name: str) -> Step | Unreadable | Busy:
         """Take a file with many jobs that has been quiet for long enough, and make its first step.

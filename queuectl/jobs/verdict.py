@@ -6,7 +6,7 @@ tuples because hundreds of them cross the pipe between a worker and its supervis
 facts is an empty tuple and so false in a condition: compare it with None, or by type.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: as texts, `typing` compiles each field of each named tuple, 0.1 ms a class.
 
 from typing import NamedTuple
 
@@ -37,9 +37,9 @@ class Claimed(msgspec.Struct, eq=False):
     worker holds the stripe of its id."""
     size: int = 0
     """Length of the record on disk."""
-    recorded: Settled | None = None
+    recorded: "Settled | None" = None
     """The next state, once the outcome is on record: settling again only makes the move."""
-    moved: Settled | None = None
+    moved: "Settled | None" = None
     """The place of the job after that move."""
     given: Given = NOTHING
     """What the run left on its desk, once that was taken."""
@@ -47,7 +47,7 @@ class Claimed(msgspec.Struct, eq=False):
     """The stripe of a `copy`, if it was separated from the worker's stripes."""
 
     @classmethod
-    def on_record(cls, stored: Stored, standing: Standing, *, lease: str, name: str) -> Claimed:
+    def on_record(cls, stored: Stored, standing: Standing, *, lease: str, name: str) -> "Claimed":
         """Return the claim of a job whose last start is on record, to settle it: `name` is its file in running/."""
         return cls(
             stored.record, stored.data, attempt=standing.starts, failures=standing.failures, lease=lease, name=name

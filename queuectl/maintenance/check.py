@@ -15,9 +15,8 @@ import msgspec
 
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import ownership
-from queuectl.maintenance.debris import FileAge, dead_outputs
+from queuectl.maintenance.debris import OUTPUT, FileAge, dead_outputs
 from queuectl.maintenance.findings import INFO, Finding, Findings, Inspection, Repair, merged, reason
-from queuectl.maintenance.leftovers import Leftovers
 from queuectl.model.settings import SETTINGS_NAME, Settings, defaults
 from queuectl.spool import blame, clock_note, pools, schedule_files, settings_file, trust
 from queuectl.spool.folder import SpoolDir, is_spool
@@ -59,6 +58,7 @@ def run(
     from queuectl.maintenance.examination import Examination  # here, because a pool needs only `quick`
     from queuectl.maintenance.flow_leftovers import FlowLeftovers
     from queuectl.maintenance.inbox_leftovers import InboxTraces
+    from queuectl.maintenance.leftovers import Leftovers
 
     if not is_spool(spool.root):
         cause = (
@@ -132,8 +132,10 @@ def quick(session: Session) -> list[Finding]:
     spool, findings = session.spool, Findings(repair=True)
     _check_file_systems(spool, findings)
     _check_stripes(spool, findings, gentle=True)
-    around = Leftovers(Inspection(session, findings, FileAge(spool)), gentle=True)
-    around.unfinished()
+    if any(not name.endswith(OUTPUT) for name in spool.names(spool.tmp_dir)):
+        from queuectl.maintenance.leftovers import Leftovers
+
+        Leftovers(Inspection(session, findings, FileAge(spool)), gentle=True).unfinished()
     return merged(findings.found)
 
 

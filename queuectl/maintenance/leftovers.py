@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text, reject
-from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance import debris
 from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, is_starting
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
@@ -223,6 +222,8 @@ class Leftovers:
     def _act_split(self, taken: str) -> Act:
         def act() -> str:
             roster = Roster(self._spool, clock=self._clock)
+            from queuectl.jobs.splitter import Splitter  # a pool that starts does not look at files of many jobs
+
             splitter = Splitter(self._session, roster)
             step = splitter.step(taken)
             while not (step.note.is_over or step.kept):

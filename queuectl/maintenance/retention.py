@@ -19,8 +19,7 @@ from queuectl.jobs import error_text
 from queuectl.model import names, parents, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, STATES
 from queuectl.model.notice import WARNING, Notice, Notify
-from queuectl.monitor import rejected
-from queuectl.spool import clock_note, victims
+from queuectl.spool import clock_note, rejected, victims
 from queuectl.spool.batch import DONE_ENDING, token_of
 from queuectl.spool.layout import REASON_ENDING, record_name
 from queuectl.spool.session import Session
@@ -47,6 +46,8 @@ class Retention:
         self._notify = notify
         self._waits = False
         self._next_pass_s = 0.0
+        self._may_pass: bool | None = None
+        """The result of `compare_clock`, for the first pass; else None."""
         self._offset_s = 0.0
         self._walk: Iterator[tuple[str, str]] | None = None
         self._asked: set[str] | None = None
@@ -55,6 +56,13 @@ class Retention:
         """When that was found out: a job that ended later is left to the next pass."""
         self._must_ask = False
 
+    def compare_clock(self) -> None:
+        """Compare the clock for the first pass now, before a job of this pool moves.
+
+        Where there is no note of the clock, the times of the folders count, and a move changes them. Raises OSError.
+        """
+        self._may_pass = self._may_start()
+
     def step(self) -> int:
         """Check at most a few hundred files; return how many jobs were deleted. A pass starts once an hour."""
         if self._walk is None:
@@ -62,7 +70,8 @@ class Retention:
             if now_s < self._next_pass_s:
                 return 0
             self._next_pass_s = now_s + _EVERY_S
-            if not self._may_start():
+            may_pass, self._may_pass = self._may_pass, None
+            if not (self._may_start() if may_pass is None else may_pass):
                 return 0
             self._asked, self._walk = None, self._candidates()
         deleted = 0
@@ -184,8 +193,11 @@ class Retention:
     def _delete_rejected_if_old(self, name: str) -> int:
         """Delete a rejected file and its reason, or a reason without a file. The reason text has its time."""
         keep_s = self._keep_s[REJECTED]
-        refusal = rejected.refusal(self._spool, name)
-        if keep_s is None or refusal.rejected_at is None or self._now() - refusal.rejected_at < keep_s:
+        try:
+            rejected_at = rejected.read(self._spool, name).rejected_at
+        except OSError:
+            return 0
+        if keep_s is None or rejected_at is None or self._now() - rejected_at < keep_s:
             return 0
         stripe = self._stripes.of(names.clean_id(name.rpartition(".")[0]))
         if not stripe.try_acquire():

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from heapq import nsmallest
 
 from queuectl.model import names, times
-from queuectl.monitor import order
 from queuectl.spool import listing
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
@@ -64,6 +63,8 @@ class Stale:
         self._leads = self._leads or self._lock.try_acquire()
         if not self._leads or now_at - self._since_at < self._stale_s:
             return
+        from queuectl.monitor import order  # only for who has the hook
+
         found = [
             name
             for name in candidates(waiting, before_at=now_at - self._stale_s, now_at=now_at)

@@ -51,7 +51,7 @@ class Normalised(msgspec.Struct, frozen=True):
     warnings: list[str]
 
 
-KNOWN_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(JobSpec))
+KNOWN_KEYS = JobSpec.__struct_encode_fields__
 _KNOWN = frozenset(KNOWN_KEYS)
 
 

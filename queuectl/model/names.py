@@ -9,6 +9,7 @@ so that one listing gives the order of runs; the record is the truth.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import sys
@@ -73,8 +74,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, 
 
 # Names that clients use for unfinished files and conflicting copies: they are never jobs and never touched (P11).
 # These count as jobs: `job (1).json` (browsers, Google Drive), `job 2.json` (iCloud), `job-LAPTOP.json` (OneDrive).
-_TEMPORARY = re.compile(
-    r"""^[.~\#]            # .x.json.Xyz12 rsync, .~lock Office, ~x.json, #x# Emacs
+_TEMPORARY = r"""^[.~\#]            # .x.json.Xyz12 rsync, .~lock Office, ~x.json, #x# Emacs
       | ~$                 # backups of editors
       | \.(tmp|temp|part|partial|crdownload|opdownload|download|filepart|!sync|!ut)$
       | \.(swp|swx|bak|orig|rej|lock|reason\.txt)$
@@ -88,9 +88,13 @@ _TEMPORARY = re.compile(
       | _[a-z]{3}-\d\d-\d{6}-\d{4}_conflict\.  # Synology Drive: job_HOST_Nov-24-031500-2026_Conflict.json
       | \.(rclone|tmp)[A-Za-z0-9]*\.json$      # x.tmpAb12.json, written by tools that keep the ending
       | ^desktop\.ini$ | ^thumbs\.db$ | ^icon\r?$
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+    """
+
+
+@functools.cache
+def _temporary() -> re.Pattern[str]:
+    """Return the pattern of such names, which takes a millisecond to compile. Few pools need it."""
+    return re.compile(_TEMPORARY, re.VERBOSE | re.IGNORECASE)
 
 
 class NameParts(NamedTuple):
@@ -313,7 +317,7 @@ def is_temporary(file_name: str) -> bool:
         return False
     if "," in file_name and _FLAGGED.fullmatch(file_name):
         return False
-    return _TEMPORARY.search(file_name) is not None or opens_a_device(file_name)
+    return _temporary().search(file_name) is not None or opens_a_device(file_name)
 
 
 def is_copy(file_name: str) -> bool:

@@ -6,6 +6,7 @@ __all__ = [
     "dependents",
     "facts",
     "headline",
+    "heartbeat",
     "history",
     "inboxes",
     "live",

@@ -11,10 +11,11 @@ from typing import Any
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, FAILED, REJECTED, RUNNING
 from queuectl.monitor.headline import headline
+from queuectl.monitor.heartbeat import STALE_S
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.nodes import sentence
 from queuectl.monitor.rows import ArrivingRow, Bucket
-from queuectl.monitor.snapshot import STALE_S, Snapshot, pace
+from queuectl.monitor.snapshot import Snapshot, pace
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
 VERSION = 1

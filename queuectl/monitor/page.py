@@ -32,9 +32,10 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
 from queuectl.model.text import safe
 from queuectl.monitor import page_facts
+from queuectl.monitor.heartbeat import HEARTBEAT_S, STALE_S
 from queuectl.monitor.queues import without_texts
 from queuectl.monitor.rows import ROWS
-from queuectl.monitor.snapshot import HEARTBEAT_S, STALE_S, Snapshot, pace, size_text
+from queuectl.monitor.snapshot import Snapshot, pace, size_text
 from queuectl.spool.layout import LOGS
 
 # The page loads itself anew this often; it is small, and most of the time it comes from the system's cache.

@@ -34,11 +34,6 @@ from queuectl.monitor.rows import (
 from queuectl.monitor.schedule_rows import ScheduleRow
 from queuectl.spool.counts import Totals
 
-# The files are written anew at least this often while workers run, whether or not there is anything new ...
-HEARTBEAT_S = 30.0
-# ... so files that are older than this are not written any longer: three times were missed.
-STALE_S = 3 * HEARTBEAT_S
-
 
 class Snapshot(NamedTuple):
     """What is shown of a spool. Instants are seconds since 1970 UTC; counts are files.

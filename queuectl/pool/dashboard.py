@@ -20,8 +20,7 @@ import msgspec
 from queuectl.model.lifecycle import PENDING, RUNNING
 from queuectl.model.setting import FULL, OFF
 from queuectl.model.settings import Settings
-from queuectl.monitor import snapshot
-from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
+from queuectl.monitor.heartbeat import HEARTBEAT_S
 from queuectl.pool.counters import Counters
 from queuectl.spool.counts import Ended
 from queuectl.spool.folder import SpoolDir
@@ -31,6 +30,7 @@ from queuectl.system import disk, sharing
 from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
+    from queuectl.monitor.snapshot import Snapshot
     from queuectl.monitor.steps import Steps
     from queuectl.monitor.survey import Survey
 
@@ -192,9 +192,11 @@ class Dashboard:
 
     def _write_news(self, found: Snapshot, now_s: float) -> None:
         """Write a snapshot if it shows something new, or if a sign of life is due."""
+        from queuectl.monitor.snapshot import is_same
+
         self._next_s = now_s + EVERY_S
         is_time = now_s >= self._written_s + HEARTBEAT_S - EVERY_S / 2
-        if self._written is None or is_time or not snapshot.is_same(found, self._written):
+        if self._written is None or is_time or not is_same(found, self._written):
             self._write(found)
             self._written, self._written_s = found, now_s
             self._held = 0

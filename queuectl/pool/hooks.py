@@ -11,15 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl.model.lifecycle import DONE
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.spool.session import Session
+
+if TYPE_CHECKING:
+    import subprocess
 
 DEAD, IDLE, STALE, HALT = "dead", "idle", "stale", "halt"
 
@@ -104,8 +106,7 @@ class Hooks:
         until_s = self._clock.monotonic() + within_s
         self.step()
         while self._running and self._clock.monotonic() < until_s and not hurry():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._running[0].process.wait(_POLL_S)
+            _wait(self._running[0].process, _POLL_S)
             self.step()
         self.close()
 
@@ -114,11 +115,12 @@ class Hooks:
         self._waiting.clear()
         for item in self._running:
             self._kill(item)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                item.process.wait(_KILLED_S)
+            _wait(item.process, _KILLED_S)
         self._running.clear()
 
     def _start(self, call: _Call) -> None:
+        import subprocess  # most pools have no hooks
+
         command = [*self._commands[call.event], *([call.record_path] if call.record_path else [])]
         env = os.environ | {
             "QUEUECTL_EVENT": call.event,
@@ -170,8 +172,18 @@ class Hooks:
                 os.killpg(item.process.pid, signal.SIGKILL)
 
 
+def _wait(process: subprocess.Popen[bytes], within_s: float) -> None:
+    """Wait for the end of a hook, at most for `within_s`."""
+    import subprocess
+
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(within_s)
+
+
 def _own_group() -> dict[str, Any]:
     """Return arguments that shield a hook from Ctrl-C in the pool's terminal, open no window and allow a group kill."""
     if sys.platform == "win32":
+        import subprocess
+
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

@@ -6,8 +6,9 @@ space.
 
 from __future__ import annotations
 
-from queuectl.maintenance.key_note_sweep import KeyNoteSweep
-from queuectl.maintenance.recovery import Recovery
+import os
+from typing import TYPE_CHECKING
+
 from queuectl.maintenance.retention import Retention
 from queuectl.maintenance.sweeper import Sweeper
 from queuectl.model.notice import WARNING, Notice, Notify
@@ -15,9 +16,15 @@ from queuectl.pool.breaker import Breaker
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 
+if TYPE_CHECKING:
+    from queuectl.maintenance.key_note_sweep import KeyNoteSweep
+    from queuectl.maintenance.recovery import Recovery
+
 _SWEEP_EVERY_S = 30.0
 # Records that could not be repaired are tried again this often; usually their ids were busy for an instant.
 _REPAIR_AGAIN_S = 1.0
+# A spool without notes of keys is looked at this often.
+_NOTES_EVERY_S = 600.0
 
 
 class Housekeeping:
@@ -37,8 +44,10 @@ class Housekeeping:
         self._notify = notify
         self._retention = Retention(session, stripes, notify=notify)
         self._sweeper = Sweeper(session, stripes)
-        self._key_notes = KeyNoteSweep(session)
+        self._key_notes: KeyNoteSweep | None = None
+        self._next_notes_s = 0.0
         self._recovery: Recovery | None = None
+        self._has_begun = False
         self._next_sweep_s = 0.0
         self._next_repair_s = 0.0
 
@@ -54,14 +63,28 @@ class Housekeeping:
 
     def start_repair(self) -> None:
         """Start to look for torn records, step by step, because a pool did not stop cleanly."""
+        from queuectl.maintenance.recovery import Recovery
+
         self._recovery = Recovery(self._session, self._stripes)
 
     def sweep_leases(self) -> None:
         """Delete the leases that dead workers left, a last time. Raises OSError."""
         self._sweeper.sweep_leases()
 
+    def compare_clock(self) -> None:
+        """Do what comes before the first job of this pool (see `Retention.compare_clock`)."""
+        with self._breaker.guard():
+            self._retention.compare_clock()
+
+    def begin(self) -> None:
+        """Make the first step, which `step` waits for."""
+        self._has_begun = True
+        self.step()
+
     def step(self) -> None:
         """Do a small step. Call this repeatedly."""
+        if not self._has_begun:
+            return
         now_s = self._clock.monotonic()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + _SWEEP_EVERY_S
@@ -69,8 +92,21 @@ class Housekeeping:
                 self._sweeper.sweep()
         with self._breaker.guard():
             self._retention.step()
-            self._key_notes.step()
+            self._sweep_key_notes()
             self._repair()
+
+    def _sweep_key_notes(self) -> None:
+        if self._key_notes is None:
+            now_s = self._clock.monotonic()
+            if now_s < self._next_notes_s:
+                return
+            self._next_notes_s = now_s + _NOTES_EVERY_S
+            if not os.path.isdir(self._session.spool.unique_dir):
+                return
+            from queuectl.maintenance.key_note_sweep import KeyNoteSweep  # few spools have unique keys
+
+            self._key_notes = KeyNoteSweep(self._session)
+        self._key_notes.step()
 
     def _repair(self) -> None:
         if self._recovery is None:

@@ -8,21 +8,25 @@ no pool needs a message, and a crash costs one look. A look only suggests names 
 from __future__ import annotations
 
 import os
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from queuectl.flows import dependencies
-from queuectl.jobs.hopeless import Hopeless
-from queuectl.jobs.revive import Reviver
 from queuectl.jobs.verdict import Dead
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, STATES
 from queuectl.model.notice import WARNING, Notice
 from queuectl.pool.core import Core
 from queuectl.pool.folder_watch import FolderWatch
-from queuectl.pool.missing_parents import MissingParents
 from queuectl.spool import victims
 from queuectl.spool.layout import record_name
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files
+
+if TYPE_CHECKING:  # imported only where jobs wait for others
+    from queuectl.jobs.hopeless import Hopeless
+    from queuectl.jobs.revive import Reviver
+    from queuectl.pool.missing_parents import MissingParents
 
 # More parents than this are not looked at one by one: one listing of a folder is cheaper.
 _STAT_AT_MOST = 1000
@@ -46,9 +50,8 @@ class ParentWatch:
         self._clock = core.session.clock
         self._spool = core.session.spool
         self._blocked = core.queue.blocked
-        self._hopeless = Hopeless(core.session, stripes)
-        self._reviver = Reviver(core.session, stripes)
-        self._missing = MissingParents(core, self._hopeless, ended=self.ended)
+        self._stripes = stripes
+        self._missing: MissingParents | None = None
         folders = [self._spool.folder(state) for state in STATES]
         self._folders = FolderWatch(folders, clock=self._clock, is_local=is_local)
         self._next_s = 0.0
@@ -60,6 +63,26 @@ class ParentWatch:
         """Parents with victims that were nowhere at the last look."""
         self._cycles: list[list[str]] = []
         """Jobs that wait for each other and are still to be ended."""
+
+    @cached_property
+    def _hopeless(self) -> Hopeless:
+        from queuectl.jobs.hopeless import Hopeless
+
+        return Hopeless(self._core.session, self._stripes)
+
+    @cached_property
+    def _reviver(self) -> Reviver:
+        from queuectl.jobs.revive import Reviver
+
+        return Reviver(self._core.session, self._stripes)
+
+    def _watch_missing(self) -> MissingParents | None:
+        """Return what watches the missing parents; None as long as no job of this pool has waited for another one."""
+        if self._missing is None and len(self._blocked):
+            from queuectl.pool.missing_parents import MissingParents
+
+            self._missing = MissingParents(self._core, self._hopeless, ended=self.ended)
+        return self._missing
 
     def ended(self, name: str) -> None:
         """Suggest the jobs that wait for a job, which is in done/ or dlq/ under this name now."""
@@ -77,13 +100,15 @@ class ParentWatch:
             if self._blocked.has_fresh:
                 self._look_at(self._blocked.take_fresh(_STAT_AT_MOST))
             if now_s >= self._next_s:
-                if self._folders.may_have_changed() or self._missing.is_waiting:
+                missing = self._watch_missing()
+                if self._folders.may_have_changed() or (missing is not None and missing.is_waiting):
                     self.look()
                 else:
                     self._next_s = now_s + self._core.session.settings.scan_s
             self._bring_back()
             self._end_cycles()
-            self._missing.step()
+            if self._missing is not None:
+                self._missing.step()
 
     def look(self) -> bool:
         """Look at all parents and all notes; return whether there was something to do."""
@@ -95,7 +120,8 @@ class ParentWatch:
             self._look_at_victims()
         self._cycles += self._blocked.cycles()
         self._blocked.sort()
-        self._missing.look()
+        if (missing := self._watch_missing()) is not None:
+            missing.look()
         now_s = self._clock.monotonic()
         self._next_s = now_s + max(self._core.session.settings.scan_s, (now_s - started_s) / _SHARE)
         return len(self._core.queue) > before or bool(self._cycles or self._to_revive)

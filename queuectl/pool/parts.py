@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from queuectl.jobs.triage import Triage
-from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.sweeper import sweep_pools
 from queuectl.model.needs import Choice
@@ -28,6 +27,7 @@ from queuectl.pool.drain import Drain
 from queuectl.pool.drops import Drops
 from queuectl.pool.early_judge import EarlyJudge
 from queuectl.pool.feeding import Feeding, Promotion
+from queuectl.pool.first_look import FirstLook
 from queuectl.pool.hooks import Hooks
 from queuectl.pool.housekeeping import Housekeeping
 from queuectl.pool.notices import Event
@@ -141,6 +141,7 @@ class Parts:
             self.scanner,
             RateWatch(self.core),
             Feeding(self.core, self._early_judge, self.scanner, self.control),
+            FirstLook(self.core, self.crew, self._housekeeping),
             self.control,
             Drain(
                 self.core,
@@ -211,7 +212,7 @@ class Parts:
         self._prepare_inboxes()
         self.crew.start()
         self.core.notify(Notice(INFO, "pool_started", self.pool.name))
-        self._check()
+        self._housekeeping.compare_clock()
         self.scanner.scan()
         self.scanner.due_times.step()
 
@@ -225,13 +226,6 @@ class Parts:
         self._inboxes = InboxProcesses(session, notify=self.core.notify)
         with self.core.breaker.guard():
             self._inboxes.clean_up()
-
-    def _check(self) -> None:
-        """Report the findings of a quick check of the spool (see `check.quick`)."""
-        with self.core.breaker.guard():
-            for found in check.quick(self.core.session):
-                level = WARNING if found.severity == "problem" else INFO
-                self.core.notify(Notice(level, "check", f"{found.path}: {found.text}"))
 
     def finish(self) -> None:
         """Wait for the hooks of the last jobs."""

@@ -11,9 +11,7 @@ from collections.abc import Callable
 
 from queuectl import __version__
 from queuectl.errors import SpoolUnavailableError
-from queuectl.inbox import trust as inbox_trust
 from queuectl.model.settings import Settings
-from queuectl.monitor import live
 from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FOLDERS
@@ -34,7 +32,10 @@ def check(spool: SpoolDir, settings: Settings, warn: Warn) -> None:
         SpoolUnavailableError: renames or locks do not work here, or a folder cannot be created.
     """
     trust.check(spool)
-    inbox_trust.check_all(spool, settings)
+    if settings.inboxes or settings.commands:
+        from queuectl.inbox import trust as inbox_trust  # judges nothing else
+
+        inbox_trust.check_all(spool, settings)
     spool.complete()
     _check_one_file_system(spool.root)
     _check_nature(spool, warn)
@@ -71,8 +72,12 @@ def warn_of_power(spool: SpoolDir, warn: Warn) -> None:
 
 def warn_of_versions(spool: SpoolDir, warn: Warn) -> None:
     """Warn if a live pool is of another version: it refuses jobs with keys that it does not know."""
-    found = live.other_versions([__version__, *(pool.version for pool in pools.live(spool))])
-    if found:
+    others = [pool.version for pool in pools.live(spool) if pool.version != __version__]
+    if not others:
+        return
+    from queuectl.monitor import live
+
+    if found := live.other_versions([__version__, *others]):
         warn(f"the pools of this spool would have different versions of queuectl ({found}); upgrade the others")
 
 

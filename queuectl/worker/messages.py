@@ -5,7 +5,7 @@ the number of their kind, because some 20 reports go together, several hundred t
 times as long for named tuples. Both ends are the same program, so the format needs no version.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: as texts, `typing` compiles each field of each named tuple, 0.1 ms a class.
 
 import marshal
 from typing import Any, NamedTuple, get_args

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from queuectl.monitor import page, page_facts
+from queuectl.monitor.heartbeat import STALE_S
 from queuectl.monitor.rows import DueRow, Finish, NextRow, PoolRow
-from queuectl.monitor.snapshot import STALE_S, Snapshot
+from queuectl.monitor.snapshot import Snapshot
 from tests.unit.monitor.test_page import snapshot_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

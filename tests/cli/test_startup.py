@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import queuectl
+from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 
 HEAVY = {
@@ -66,6 +67,32 @@ def test_pool_imports_nothing_that_it_does_not_use(spool: SpoolDir) -> None:
     """A pool without jobs starts and ends without libraries for other systems, terminals and commands."""
     tops = {name.partition(".")[0] for name in imported(spool, "worker", "start", "--drain")}
     assert not tops & (HEAVY - OF_A_POOL)
+
+
+# What a pool has for jobs and spools of a kind that most have not.
+OF_FEATURES = """typer queuectl.cli.main queuectl.api queuectl.jobs.uniques queuectl.jobs.unique_drops
+queuectl.jobs.unique_enqueue queuectl.jobs.splitter queuectl.jobs.batch_step queuectl.jobs.flow_split
+queuectl.jobs.batch_documents queuectl.jobs.hopeless queuectl.jobs.revive queuectl.jobs.enqueue queuectl.jobs.arguments
+queuectl.jobs.ticker queuectl.jobs.schedules queuectl.pool.missing_parents queuectl.pool.inbox_processes
+queuectl.inbox.trust queuectl.inbox.opening queuectl.model.flow queuectl.model.uniqueness queuectl.model.patterns
+queuectl.model.mistakes queuectl.model.inbox queuectl.model.command queuectl.model.schedule queuectl.model.timetable
+queuectl.spool.key_notes queuectl.flows.rates queuectl.flows.halts queuectl.maintenance.leftovers
+queuectl.maintenance.key_note_sweep queuectl.maintenance.recovery queuectl.maintenance.doctor
+queuectl.maintenance.examination queuectl.worker.parent_results queuectl.cluster"""
+# The page's, which is off here.
+OF_THE_PAGE = """queuectl.monitor.snapshot queuectl.monitor.rows queuectl.monitor.survey queuectl.monitor.live
+queuectl.monitor.order"""
+
+
+def test_a_plain_pool_imports_only_what_plain_jobs_use(spool: SpoolDir) -> None:
+    """A feature that no job uses costs the start of a pool no import, in the supervisor and in its workers."""
+    from queuectl.api import Spool
+
+    settings_file.write(spool, 'dashboard = "off"\n')
+    Spool(spool.root).enqueue([sys.executable, "-c", ""], id="there")
+    found = imported(spool, "worker", "start", "--drain")
+    assert "queuectl.worker.run" in found
+    assert found & {*OF_FEATURES.split(), *OF_THE_PAGE.split()} == set()
 
 
 @pytest.mark.parametrize(

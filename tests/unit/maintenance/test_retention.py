@@ -263,6 +263,21 @@ def test_a_spool_without_a_note_is_judged_by_its_folders(desk: Desk, keep: Calla
     assert len(keeper.told) == 1
 
 
+def test_the_clock_is_compared_before_the_pool_s_own_jobs_move(desk: Desk, keep: Callable[..., Keeper]) -> None:
+    """P6: a pool looks at the folders' times before its first job changes them, and makes its first pass later."""
+    finish(desk, "job1")
+    keeper = keep()
+    os.unlink(desk.spool.clock_path)
+    for state in ("pending", "running", DONE, DLQ):
+        os.utime(desk.spool.folder(state), (desk.clock.now(), desk.clock.now()))
+    desk.clock.now_at += 40 * DAY_S
+    keeper.retention.compare_clock()
+    os.unlink(desk.spool.clock_path)
+    os.utime(desk.spool.folder(DONE), (desk.clock.now(), desk.clock.now()))  # a job of this pool is done
+    assert keeper.run() == 0
+    assert len(keeper.told) == 1
+
+
 @pytest.mark.parametrize(
     "junk", [b"", b"{", b"[]", b'{"at": 3}', b'{"at": "2027-01-15T08:00:00Z", "jump_s": Infinity}']
 )

@@ -14,7 +14,7 @@ import pytest
 
 from queuectl.model.lifecycle import DONE, Outcome
 from queuectl.model.settings import Settings
-from queuectl.monitor.snapshot import HEARTBEAT_S
+from queuectl.monitor.heartbeat import HEARTBEAT_S
 from queuectl.pool import dashboard
 from queuectl.pool.dashboard import EVERY_S, Dashboard
 from queuectl.spool.folder import SpoolDir
