@@ -121,9 +121,11 @@ class _Loop:
         state = self._poller.state
         self._polled_s = self._clock.monotonic()
         took_s = self._polled_s - began_s
+        # Before the state shows them: whoever sees a subfolder there may rely on its watch.
+        has_new = self._watch is not None and self._watch.follow(self._poller.folders)
         self._poller.show(every_s=_SHOW_EVERY_S)
         self._report(published, is_drained=bool(state.trouble) or self._poller.is_drained)
-        if self._watch is not None and self._watch.follow(self._poller.folders):
+        if has_new:
             return _PAUSE_S  # a file may have come between the listing of a new subfolder and its watch
         if state.waiting and published:
             return _PAUSE_S

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.inbox.state import read_all
+from queuectl.inbox.state import InboxState, read_all
 from queuectl.model import times
 from queuectl.spool.folder import SpoolDir
 from tests import file_sender
@@ -27,6 +27,7 @@ from tests.pool import Pool, children, ends_with, kill, queuectl
 SENDER = str(Path(file_sender.__file__))
 # Windows has no names with double quotes.
 QUOTED = "a b'$x;.pdf" if sys.platform == "win32" else "a b'\"$x;.pdf"
+OURS = ("working", "done", "failed")
 WANTED = (QUOTED, "c -c.pdf", "{file}.pdf", "half.pdf")
 
 
@@ -90,6 +91,87 @@ def test_drain_takes_every_file_and_leaves_none_in_working(spool: SpoolDir, tmp_
     with Pool(spool, "--drain") as pool:
         assert pool.wait(60) == 0
     assert tree(inbox) == [f"archive/{number}.pdf" for number in range(5)]
+
+
+def test_folders_run_and_go_where_they_belong(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1, P2, P6: a folder that is dropped whole, a rename into a subfolder, and a retry from failed/SUB."""
+    inbox, witness = tmp_path / "scans", tmp_path / "witness"
+    inbox.mkdir()
+    # Nothing is quiet for so long: what is taken was renamed, or its folder came before the workers.
+    common: dict[str, object] = {"command": checker(witness), "max_retries": 0, "recursive": True}
+    configure(spool, {"path": str(inbox), **common}, settle_s=60 if sys.platform == "linux" else 0.4)
+    (inbox / "a" / "b").mkdir(parents=True)
+    with Pool(spool) as pool:
+        pool.ready()
+        wait_until(lambda: any(state.subfolders == 2 for state in read_all(spool)))
+        for number, sub in enumerate(("", "a", "a/b", "new", "new/deep")):
+            (inbox / sub).mkdir(exist_ok=True)
+            wait_until(lambda: any(map(_knows_all, read_all(spool))))
+            file_sender.send(str(inbox / sub), f"{number}.pdf", "rename")
+        (inbox / "a" / "half.pdf.part").write_text("half of it")
+        os.rename(inbox / "a" / "half.pdf.part", inbox / "a" / "half.pdf")
+        failed = inbox / "failed" / "a" / "half.pdf"
+        wait_until(failed.exists)
+        wait_until(lambda: len(list((inbox / "done").rglob("*.pdf"))) == 5)
+        os.rename(failed, inbox / "a" / "half.pdf")
+        wait_until(lambda: len(witness.read_text().splitlines()) == 7)
+        wait_until(failed.exists)
+        ends_with(spool, {"done": 5, "dlq": 2})
+    done = ["done/0.pdf", "done/a/1.pdf", "done/a/b/2.pdf", "done/new/3.pdf", "done/new/deep/4.pdf"]
+    assert tree(inbox) == [*done, "failed/a/half.pdf", "failed/a/half.pdf.failed.txt"]
+
+
+def _knows_all(state: InboxState) -> bool:
+    """Whether a receiver has seen all subfolders that are there."""
+    top = Path(state.path)
+    names = [path for path in top.rglob("*") if path.is_dir() and path.relative_to(top).parts[0] not in OURS]
+    return state.subfolders == len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "files"])
+def test_many_files_at_once_hold_up_no_other_inbox(spool: SpoolDir, tmp_path: Path, kind: str) -> None:
+    """P6: a folder with many files, dropped whole, or as many files: all run, and the other inbox has its turns.
+
+    With QUEUECTL_LONG=20 they are 10,000.
+    """
+    number = int(500 * LONG)
+    many, other, source = tmp_path / "many", tmp_path / "other", tmp_path / "album"
+    for folder in (many, other, source):
+        folder.mkdir()
+    configure(
+        spool,
+        *(
+            {"path": str(path), "command": [sys.executable, "-S", "-c", ""], "recursive": True}
+            for path in (many, other)
+        ),
+    )
+    for each in range(number):
+        (source / f"{each:05}.pdf").write_bytes(b"x")
+    took: list[float] = []
+    with Pool(spool) as pool:
+        pool.ready()
+        wait_until(lambda: len(read_all(spool)) == 2)
+        began_s = time.monotonic()
+        if kind == "folder":
+            os.rename(source, many / "album")
+        else:
+            for name in os.listdir(source):
+                os.rename(source / name, many / name)
+        target = many / "done" / ("album" if kind == "folder" else "")
+        while not target.exists() or len(os.listdir(target)) < number:
+            assert time.monotonic() - began_s < 120 + number / 5
+            sent_s, name = time.monotonic(), f"{len(took)}.pdf"
+            file_sender.send(str(other), name, "rename")
+            wait_until(functools.partial(os.path.exists, other / "done" / name))
+            took.append(time.monotonic() - sent_s)
+        ends_with(spool, {"done": number + len(took)})
+    assert len(took) >= 2
+    took.sort()
+    print(
+        f"{kind}: {number} files in {time.monotonic() - began_s:.0f} s; a file of the other inbox took "
+        f"{took[len(took) // 2]:.2f} s in the middle, {took[-1]:.2f} s at most"
+    )
 
 
 def _kill_one(rng: random.Random, pool: Pool) -> bool:

@@ -381,3 +381,25 @@ def test_a_folder_that_has_just_changed_is_listed_again(spool: SpoolDir, tmp_pat
     walk.known["s"] = walk.known["s"]._replace(mark=((info.st_dev, info.st_ino), info.st_mtime_ns, info.st_ctime_ns))
     post.poller.step()
     assert [row.name for row in post.poller.state.rows] == ["s/a.pdf"]
+
+
+@posix_only
+def test_files_that_wait_for_their_turn_cost_a_look_no_call(spool: SpoolDir, tmp_path: Path) -> None:
+    """A folder of 10,000 files that was dropped whole: while a limit holds, those that are whole are not looked at."""
+    from tests.crash.inject import Plan, injected
+
+    counts = []
+    for number in (10, 200):
+        (tmp_path / str(number)).mkdir()
+        post = post_of(spool, tmp_path / str(number), max_waiting=1, owner=f"o{number}")
+        (post.folder / "album").mkdir()
+        for each in range(number):
+            post.send(f"album/{each}.pdf", renamed=each % 2 == 0)
+        post.poller.step()
+        post.desk.clock.advance(11)
+        post.poller.step()
+        with injected(Plan()) as plan:
+            post.poller.step()
+        assert (post.poller.state.waiting, post.poller.state.held_back) == (number - 1, "max_waiting = 1")
+        counts.append(len(plan.calls))
+    assert counts[0] == counts[1], counts
