@@ -176,7 +176,7 @@ BUGS = (
 """,
         """            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.at)
 """,
-        (BELOW, "hostile/test_files_two_users.py"),
+        (BELOW, "hostile/test_folders_two_users.py"),
     ),
     Bug(
         "a folder that changed within a tick of its clock counts as listed",

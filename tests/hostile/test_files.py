@@ -72,6 +72,40 @@ def test_no_name_becomes_anything_but_an_argument(spool: SpoolDir, tmp_path: Pat
 
 
 @posix_only
+def test_no_folder_becomes_anything_but_an_argument(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: the same names for subfolders. The file of each runs and goes to the same subfolder of done/."""
+    told = tmp_path / "told"
+    words = (*PROGRAM, str(told), "{file}", "{subfolder}", "x{subfolder}", "{subfolder}/{name}", "{{subfolder}}")
+    post = FilePost(spool, tmp_path / "inbox", command=words, recursive=True, subfolder_tags=True)
+    inbox, of_a_file = tmp_path / "inbox", "x.failed.txt"
+    for name in (*TAKEN, *LEFT):
+        (inbox / name).mkdir()
+        post.send(f"{name}/y.pdf", renamed=True)
+    bad = BYTES if sys.platform == "linux" else ()
+    for raw in bad:
+        os.mkdir(os.path.join(os.fsencode(inbox), raw))
+        post.send(os.fsdecode(raw) + "/y.pdf", renamed=True)
+    before = {name for name in os.listdir(tmp_path) if name != "told"}
+    for name in post.poller.step():
+        claimed = post.desk.start(name)
+        subprocess.run(claimed.record.command, cwd=tmp_path, check=True)
+        post.desk.settlements.settle(claimed, Outcome("succeeded", 0))
+    ran = [json.loads(line) for line in told.read_text().splitlines()]
+    assert sorted(name for _, name, *_ in ran) == sorted([*TAKEN, of_a_file])
+    for path, name, marked, below, braces in ran:
+        assert path.startswith(f"{inbox}/working/") and path.endswith(f"/{name}/y.pdf") and braces == "{subfolder}"
+        assert (marked, below) == (f"x{name}", f"{name}/y.pdf")
+    post.poller.step()
+    assert sorted(os.listdir(inbox / "done")) == sorted([*TAKEN, of_a_file])
+    stayed = {path.parent.name for path in inbox.glob("*/y.pdf")}
+    assert stayed == {*LEFT, *map(os.fsdecode, bad)} - {of_a_file}
+    assert {name for name in os.listdir(tmp_path) if name != "told"} == before
+    os.makedirs(spool.inbox_dir, exist_ok=True)
+    post.poller.show(every_s=0)
+    assert post.poller.state.trouble == ""
+
+
+@posix_only
 @pytest.mark.parametrize("race_s", [0.7, pytest.param(3.0, marks=pytest.mark.slow)])
 def test_a_file_that_turns_into_something_else_is_never_claimed_as_that(
     spool: SpoolDir, tmp_path: Path, race_s: float
