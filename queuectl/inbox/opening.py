@@ -7,6 +7,7 @@ folder is opened relative to its parent's handle, without following a link, and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import sys
@@ -18,24 +19,30 @@ from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FOLDERS
-from queuectl.system import files
+from queuectl.system import answering, files
 
 if TYPE_CHECKING:
     from queuectl.model.inbox import Inbox
     from queuectl.model.settings import Settings
 
 _LINKS_MOST = 40
+# How long inboxes may take to answer a check. Workers start without those that hang.
+ANSWER_S = 5.0
 
 
 def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
     """Refuse inboxes through which other users could do more than the mode allows.
 
+    An inbox that is missing (an offline share), or does not answer for ANSWER_S, is judged when it is back.
+
     Raises:
         UntrustedSpoolError: the path at fault, the reason, and the command that fixes it.
         InvalidSettingsError: an inbox contains the spool, or is in one of its folders.
     """
-    for inbox in settings.inboxes:
-        check_inbox(spool, inbox)
+    calls = [functools.partial(check_inbox, spool, inbox) for inbox in settings.inboxes]
+    for call, does_answer in zip(calls, answering.which_answer(calls, within_s=ANSWER_S), strict=True):
+        if does_answer:
+            call()
 
 
 def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "acting",
+    "answering",
     "boot",
     "clock",
     "containment",

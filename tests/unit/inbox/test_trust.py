@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ if sys.platform == "win32":
 
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
-from queuectl.inbox import keyfile
+from queuectl.inbox import keyfile, opening
 from queuectl.inbox import trust as inbox_trust
 from queuectl.maintenance import doctor
 from queuectl.model import settings as config
+from queuectl.model.inbox import Inbox
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import foreign_group
 
@@ -53,6 +55,26 @@ class Drops:
 def drops(spool: SpoolDir, tmp_path: Path) -> Drops:
     """See `Drops`."""
     return Drops(spool, tmp_path)
+
+
+def test_a_share_that_hangs_does_not_keep_workers_from_starting(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inbox that does not answer is judged when it does; the jobs of the spool do not wait for it."""
+    open_inbox = opening.open_inbox
+
+    def no_answer(spool: SpoolDir, inbox: Inbox) -> opening.Opened:
+        if inbox.mode == "trusted":
+            threading.Event().wait()
+        return open_inbox(spool, inbox)
+
+    monkeypatch.setattr(opening, "open_inbox", no_answer)
+    monkeypatch.setattr(opening, "ANSWER_S", 1.0)
+    drops.check()
+    Path(drops.paths["signed"]).mkdir()
+    Path(drops.paths["signed"]).parent.chmod(0o777)
+    with pytest.raises(
+        UntrustedSpoolError, match="refusing the inbox signed"
+    ):  # the other inbox is judged all the same
+        drops.check()
 
 
 def test_closed_inboxes_keys_and_programs_are_trusted(drops: Drops) -> None:
