@@ -60,14 +60,16 @@ class FileBox:
         root: the open folder of the inbox, which this object closes.
         identity: the identity of the spool.
         inbox: the settings of the inbox.
+        is_far: whether programs of other machines may write to the files.
 
     Raises:
         UnsafeFolderError: another user could change working/, or it is a link.
         OSError: working/ cannot be made or opened.
     """
 
-    def __init__(self, root: Place, identity: str, inbox: Inbox) -> None:
+    def __init__(self, root: Place, identity: str, inbox: Inbox, *, is_far: bool = False) -> None:
         self.root = root
+        self._is_far = is_far
         self._inbox = inbox
         self._identity = identity
         info = root.info()
@@ -126,7 +128,8 @@ class FileBox:
         """
         sub, name = subfolders.split(path)
         place = place or self._from.to(sub)
-        return files.has_writer(place.entry(name), at=place.at)
+        found = files.has_writer(place.entry(name), at=place.at)
+        return None if self._is_far and found is False else found
 
     # ------------------------------------------------------------------------------------------------ handing over
 

@@ -90,7 +90,7 @@ class FilePoller(Polling[FileBox]):
 
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
-        return FileBox(Place(path, fd), identity, self._inbox)
+        return FileBox(Place(path, fd), identity, self._inbox, is_far=self._is_far)
 
     def _poll(self, box: FileBox) -> list[str]:
         published, back = self._handover.recover(box)

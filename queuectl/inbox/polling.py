@@ -55,9 +55,7 @@ class Polling(ABC, Generic[Box]):
         self._has_polled = False
         self._folder: tuple[int, int] | None = None
         """The folder of the last poll, by device and inode."""
-        self._settle_s = _NETWORK_SETTLE_S if self.is_far() else session.settings.settle_s
-        if isinstance(inbox.settle_s, int | float):
-            self._settle_s = inbox.settle_s
+        self._measure()
         self._reported_trouble = ""
         self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
         self._shown: InboxState | None = None
@@ -66,6 +64,13 @@ class Polling(ABC, Generic[Box]):
     def is_far(self) -> bool:
         """Whether the folder is not on a disk of this machine, so that its file system sends no events."""
         return volume.of(self._path).nature in _FAR
+
+    def _measure(self) -> None:
+        """Look where the folder is now, and how long its files must be quiet for that."""
+        self._is_far = self.is_far()
+        self._settle_s = _NETWORK_SETTLE_S if self._is_far else self._session.settings.settle_s
+        if isinstance(self._inbox.settle_s, int | float):
+            self._settle_s = self._inbox.settle_s
 
     @property
     def state(self) -> InboxState:
@@ -159,9 +164,11 @@ class Polling(ABC, Generic[Box]):
         opened = opening.open_inbox(self._spool, self._inbox)
         try:
             identity = identity_of(self._spool)
-            if self._folder not in (None, opened.identity):
-                what = "is now a different folder: it was renamed, made again or mounted again"
-                self._say(WARNING, f"{self._path} {what}; queuectl takes files from the new folder")
+            if self._folder != opened.identity:
+                self._measure()  # a share may have been mounted there
+                if self._folder is not None:
+                    what = "is now a different folder: it was renamed, made again or mounted again"
+                    self._say(WARNING, f"{self._path} {what}; queuectl takes files from the new folder")
             self._folder = opened.identity
             box = self._box(opened.fd, identity)
         except BaseException:

@@ -21,6 +21,7 @@ from queuectl.monitor import inboxes
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.stripes import Stripes
+from queuectl.system import volume
 from tests.helpers import NOON_AT, names_in, wait_until
 from tests.unit.inbox.file_post import COMMAND, FilePost
 
@@ -330,6 +331,37 @@ def test_a_change_that_could_not_be_ruled_out_is_reported(
         post.run(OK)
         post.poller.step()
         assert any("a.pdf changed after it was taken" in text for text in post.texts) is not tells
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems are told by name here")
+def test_on_a_share_a_writer_of_another_machine_cannot_be_ruled_out(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That no program of this machine has the file open proves nothing there: a change is reported."""
+    monkeypatch.setattr("queuectl.system.volume._of_linux", lambda path: volume.Volume("nfs4", path, volume.NETWORK))
+    post = FilePost(spool, tmp_path / "inbox")
+    post.take("a.pdf")
+    (folder,) = (tmp_path / "inbox" / "working").iterdir()
+    with open(folder / "a.pdf", "a") as file:
+        file.write("more")
+    post.run(OK)
+    post.poller.step()
+    assert any("a.pdf changed after it was taken" in text for text in post.texts)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems are told by name here")
+def test_a_share_that_is_mounted_later_gets_the_settle_s_of_shares(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: 120 s, not the `settle_s` of the folder that was there before."""
+    post = FilePost(spool, tmp_path / "inbox", settle_s=None)
+    post.send("a.pdf")
+    assert post.poller.step() == [] and post.poller.due_s == post.desk.settings.settle_s < 120
+    (tmp_path / "inbox").rename(tmp_path / "below")
+    (tmp_path / "inbox").mkdir()
+    post.send("b.pdf")
+    monkeypatch.setattr("queuectl.system.volume._of_linux", lambda path: volume.Volume("nfs4", path, volume.NETWORK))
+    assert post.poller.step() == [] and post.poller.due_s == 120
 
 
 def test_a_file_that_was_given_back_is_not_whole_because_of_that(
