@@ -45,7 +45,7 @@ class FileJudge:
         name = path.rpartition("/")[2]
         if name.startswith("."):
             return "its name begins with a dot"
-        if names.is_temporary(name):
+        if file_command.is_unfinished(name):
             return "its name is that of an unfinished file, or of a conflicting copy"
         if name.endswith(FAILED_TEXT):
             return "it is a text about a failed file"

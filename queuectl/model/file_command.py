@@ -17,6 +17,16 @@ from queuectl.model.command import BATCH_ENDINGS, is_absolute, is_batch, why_bad
 
 PLACEHOLDERS = ("file", "name", "stem", "suffix", "subfolder", "folder", "out")
 DONE_FILE_PLACEHOLDERS = ("name", "stem")
+# Names of unfinished files and conflicting copies that keep or lengthen the ending, whatever it is; names that may be
+# jobs' are in `names`.
+_UNFINISHED = re.compile(
+    r"""\.conflict\d*(?:\.[^.]{1,16})?$            # rclone bisync, Resilio: scan.conflict1.pdf, scan.pdf.conflict1
+      | \.(?:rclone|tmp)[a-z0-9]{4,16}\.[^.]{1,16}$  # scan.tmpAb12.pdf, written by tools that keep the ending
+      | \.sb-[0-9a-f]{8}-[a-z0-9]{6}$               # macOS, while a program saves: scan.pdf.sb-1a2b3c4d-Xy12Ab
+      | ___jb_(?:tmp|old|bak)___$                   # editors of JetBrains
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_-]+)\}")
 # What `{subfolder}` takes with it at the top, where it is empty: `{subfolder}/{name}` must not begin at the root.
 _AT_TOP = re.compile(r"(\{\{|\}\})|\{subfolder\}[\\/]*" if sys.platform == "win32" else r"(\{\{|\}\})|\{subfolder\}/*")
@@ -93,6 +103,11 @@ def why_bad_subfolder(sub: str) -> str:
         if why := why_bad_name(name):
             return f"the folder {name[:60]!r} on the way to it: {why}"
     return ""
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether clients use a name for unfinished files and conflicting copies: such a file is left alone."""
+    return names.is_temporary(name) or _UNFINISHED.search(name) is not None
 
 
 def why_bad_name(name: str) -> str:

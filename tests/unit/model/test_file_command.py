@@ -97,3 +97,31 @@ def test_good_settings_are_taken() -> None:
 def test_control_characters_and_bytes_are_refused_in_names(name: str, is_good: bool) -> None:
     """P10: everything else is a name like any other."""
     assert (file_command.why_bad_name(name) == "") is is_good
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.pdf.part",
+        ".a.pdf.Xy12Ab",
+        "a.conflict1.pdf",
+        "a.Conflict.pdf",
+        "a.pdf.conflict2",
+        "a.rclone1a2b.pdf",
+        "a.tmpAb12Cd.tar",
+        "a.pdf.sb-1a2b3c4d-Xy12Ab",
+        "a.pdf___jb_tmp___",
+        "a (Anna's conflicted copy 2026-11-24).pdf",
+    ],
+)
+def test_names_of_unfinished_files_keep_any_ending(name: str) -> None:
+    """P11: what clients write meanwhile is left alone, also where the name ends as the file's."""
+    assert file_command.is_unfinished(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.pdf", "conflict.pdf", "a conflict.pdf", "a.tmp2.x y.pdf", "war.conflicts.pdf", "a.sb"]
+)
+def test_usual_names_are_not_left_alone(name: str) -> None:
+    """A name that only reminds of these is a file's."""
+    assert not file_command.is_unfinished(name)
