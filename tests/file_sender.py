@@ -80,7 +80,8 @@ def _write(path: str, data: bytes, pause_s: float) -> None:
 
 
 def check(path: str, name: str, witness: str) -> int:
-    """Note whether a file is whole."""
+    """Note whether a file is whole; `name` may be a path."""
+    name = os.path.basename(name)
     with open(path, "rb") as file:
         good = is_whole(file.read())
     fd = os.open(witness, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

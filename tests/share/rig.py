@@ -165,23 +165,47 @@ class Server:
 
     def __init__(self, command: list[str], port: int, log: Path, cable: Cable | None = None) -> None:
         self.port = port
-        listens = answers if cable is None else cable.listens
-        command = command if cable is None else cable.words(*command)
+        self._listens = answers if cable is None else cable.listens
+        self._command = command if cable is None else cable.words(*command)
         self.log = log
-        with log.open("wb") as out:
+        self.start()
+
+    def start(self) -> None:
+        """Start it, at first or again on the same port."""
+        with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                command,
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # smbd ends its whole process group when it ends
             )
         try:
-            wait_until(lambda: listens(port) or self.process.poll() is not None, 15)
+            wait_until(lambda: self._listens(self.port) or self.process.poll() is not None, 15)
             assert self.process.poll() is None, "it ended at once"
         except AssertionError:
             self.stop()
-            pytest.fail(f"{command[0]} does not start: {log.read_text(errors='replace')[-2000:]}")
+            pytest.fail(f"{self._command[0]} does not start: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL to it and to what it started, as a power cut does."""
+        for pid in self.family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stop it and what it started, so that it answers nobody; it goes on afterwards."""
+        stopped = self.family()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def family(self) -> list[int]:
         """The server and the processes it started, theirs too."""

@@ -1,16 +1,19 @@
-"""More file servers on loopback, as in rig: an NFSv4 server in user space, and two WebDAV servers."""
+"""More file servers on loopback, as in rig: an NFSv4 server in user space, two WebDAV servers, and mounts by rclone."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.share.rig import Server, Writer, free_port, need
+from tests.helpers import wait_until
+from tests.share.rig import PASSWORD, Samba, Server, Writer, free_port, need
 
 NFS_WRITER = Path(__file__).with_name("nfs_writer.py")
 
@@ -107,3 +110,32 @@ class WebDav(Server):
     def move(self, source: str, target: str) -> subprocess.Popen[str]:
         """Start to rename a file."""
         return self.curl("--request", "MOVE", "--header", f"Destination: {self.url(target)}", self.url(source))
+
+
+@contextlib.contextmanager
+def mount_rclone(server: Samba | WebDav, folder: Path, *options: str) -> Iterator[Path]:
+    """The share of a server, mounted with rclone. By default its listings are at most a second old."""
+    rclone = need("rclone", "rclone")
+    need("fusermount3", "fuse3")
+    if isinstance(server, Samba):
+        made = subprocess.run([rclone, "obscure", PASSWORD], capture_output=True, text=True, check=True, timeout=30)
+        remote = f":smb,host=127.0.0.1,port={server.port},user={server.user},pass={made.stdout.strip()}:jobs"
+    else:
+        remote = f":webdav,url='{server.url('')}',vendor=other:"
+    folder.mkdir()
+    log = folder.with_name(f"{folder.name}.log")
+    words = [rclone, "--config", str(folder.with_name("rclone.conf")), "mount", remote, str(folder)]
+    words += ["--dir-cache-time", "1s", "--attr-timeout", "0s", "--vfs-cache-mode", "off", "--log-file", str(log)]
+    process = subprocess.Popen([*words, *options], stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: os.path.ismount(folder) or process.poll() is not None, 20)
+        if not os.path.ismount(folder):
+            pytest.skip(f"rclone cannot mount here: {log.read_text(errors='replace')[-500:]}")
+        yield folder
+    finally:
+        if os.path.ismount(folder):
+            subprocess.run([need("fusermount3", "fuse3"), "-u", "-z", str(folder)], timeout=30, check=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        process.wait(10)
