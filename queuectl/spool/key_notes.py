@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -54,6 +54,27 @@ def locked_by_name(spool: SpoolDir, name: str, *, patience_s: float) -> Iterator
         lock.close()
 
 
+@contextlib.contextmanager
+def locked_together(spool: SpoolDir, keys: Iterable[str], *, patience_s: float) -> Iterator[str]:
+    """Hold the locks of several keys; yield "", or a key whose lock another process holds for too long.
+
+    The locks are taken in the order of their numbers, so two processes that do this never wait for each other.
+
+    Raises:
+        OSError: a lock file cannot be opened.
+    """
+    key_of = {uniqueness.lock_number(uniqueness.note_name(key)): key for key in keys}
+    busy = ""
+    with contextlib.ExitStack() as held:
+        for number in sorted(key_of):
+            lock = NamedLock(spool.unique_lock_path(number))
+            held.callback(lock.close)
+            if not _acquire(spool, lock, patience_s):
+                busy = key_of[number]
+                break
+        yield busy
+
+
 def _acquire(spool: SpoolDir, lock: NamedLock, patience_s: float) -> bool:
     try:
         if lock.try_acquire():
@@ -92,17 +113,35 @@ def write(spool: SpoolDir, key: str, note: Note, *, sync: bool) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    path = spool.unique_path(uniqueness.note_name(key))
-    data = _encode(note) + b"\n"
+    write_all(spool, [(key, note)], sync=sync)
+
+
+def write_all(spool: SpoolDir, notes: Sequence[tuple[str, Note]], *, sync: bool) -> None:
+    """Replace the notes of some keys, each in one step, as `write`; they share a sync."""
+    alone = len(notes) == 1
+    with contextlib.ExitStack() as left:
+        written: list[tuple[str, str]] = []
+        for key, note in notes:
+            data, path = _encode(note) + b"\n", spool.unique_path(uniqueness.note_name(key))
+            temporary = spool.temporary("unique", data, sync=sync and alone, mode=disk.FILE_MODE)
+            written.append((left.enter_context(temporary), path))
+        if sync and len(notes) > 1:
+            disk.sync_files(spool.tmp_dir, [temporary for temporary, _ in written])
+        for temporary_path, path in written:
+            _put_in_place(spool, temporary_path, path)
+
+
+def _put_in_place(spool: SpoolDir, temporary: str, path: str) -> None:
     try:
         try:
-            spool.replace_file(path, data, hint="unique", sync=sync, mode=disk.FILE_MODE)
+            disk.replace(temporary, path)
         except FileNotFoundError:  # somebody deleted the folder
             disk.make_folder(spool.unique_dir)
-            spool.replace_file(path, data, hint="unique", sync=sync, mode=disk.FILE_MODE)
+            disk.replace(temporary, path)
     except (IsADirectoryError, PermissionError):
         if not os.path.isdir(path):
             raise
+        disk.unlink(temporary)
 
 
 def forget(spool: SpoolDir, key: str) -> None:

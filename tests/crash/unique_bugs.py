@@ -23,10 +23,12 @@ BUGS = (
     Bug(
         "a unique job is published before its note",
         "jobs/unique_enqueue",
-        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n"
-        "        producer.publish_chunk([placed], published, sync=session.syncs_accepted)\n",
-        "        producer.publish_chunk([placed], published, sync=session.syncs_accepted)\n"
-        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n",
+        "            key_notes.write_all(spool, notes, sync=sync)\n"
+        "            if chunk:\n"
+        "                self._producer.publish_chunk(chunk, self.published, sync=sync)\n",
+        "            if chunk:\n"
+        "                self._producer.publish_chunk(chunk, self.published, sync=sync)\n"
+        "            key_notes.write_all(spool, notes, sync=sync)\n",
         (UNIQUES, SWEEP),
     ),
     Bug(
@@ -46,9 +48,9 @@ BUGS = (
     Bug(
         "the old job is skipped before its replacement is there",
         "jobs/unique_enqueue",
-        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n",
+        "        notes.append((terms.key, note))\n",
         "        uniques.replace_all(session, verdict.replaces, by=item.job_id)\n"
-        "        key_notes.write(spool, terms.key, note, sync=session.syncs_accepted)\n",
+        "        notes.append((terms.key, note))\n",
         (SWEEP,),
     ),
     Bug(

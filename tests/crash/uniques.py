@@ -39,6 +39,15 @@ def _add(job_id: str, **keys: Any) -> Act:
     return act
 
 
+def _add_several(hands: Hands, _: object) -> None:
+    """Jobs without ids of their own, so they take each step together."""
+    keys: list[dict[str, Any]] = [{"unique": "m"}, {}, {"unique": "k", "on_duplicate": "replace"}, {"unique": "n"}]
+    documents = [
+        {"command": "true", "tags": [tag], **each} for tag, each in zip(("m", "plain", "job", "n"), keys, strict=True)
+    ]
+    submission.put_in(hands.producer, [hands.producer.prepare(each, by="enqueue") for each in documents])
+
+
 def _old(**keys: Any) -> Prepare:
     """A job with the key that waits."""
     return lambda hands: _add("old", **keys)(hands, None)
@@ -127,8 +136,9 @@ def one_of_them_ran(spool: SpoolDir) -> list[str]:
     ran = []
     for name in spool.job_names(DONE):
         item = spool.read(DONE, name).record
-        if item.id in ("old", "job") and any(event.event == "succeeded" for event in item.history):
-            ran.append(item.id)
+        name = (item.tags or [item.id])[0]
+        if name in ("old", "job") and any(event.event == "succeeded" for event in item.history):
+            ran.append(name)
     return [] if len(ran) == 1 else [f"of the jobs with one key, {ran or 'none'} ran (P15)"]
 
 
@@ -141,6 +151,13 @@ _REPLACE = {"on_duplicate": "replace"}
 RIVALS = [
     _case("skip", _old(), _add("job"), {"old": {RAN}}),
     _case("replace", _old(), _add("job", **_REPLACE), {"job": {RAN}, "old": {SKIPPED}}, cut=_BOTH),
+    _case(
+        "several together, one replaces",
+        _old(),
+        _add_several,
+        {"m": {RAN}, "plain": {RAN}, "job": {RAN}, "n": {RAN}, "old": {SKIPPED}},
+        cut={"m": {"", RAN}, "plain": {"", RAN}, "n": {"", RAN}, **_BOTH},
+    ),
     _case(
         "replace with a delay",
         _old(delay=30),

@@ -523,3 +523,45 @@ def test_the_note_is_synced_as_the_job_is(desk: Desk, monkeypatch: pytest.Monkey
     assert synced == ["unique", "a"]
     assert msgspec.json.decode(Path(desk.spool.unique_path("k")).read_bytes())["id"] == "a"
     assert RUNNING  # the states are those of the folder
+
+
+def test_unique_jobs_of_one_call_share_their_syncs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred of them cost two batches of syncs; each is judged as if it came alone."""
+    calls: list[str] = []
+    for name in ("sync_files", "sync_folder"):
+        real = getattr(disk, name)
+        monkeypatch.setattr(disk, name, lambda *args, name=name, real=real: (calls.append(name), real(*args))[1])
+    create = disk.create
+
+    def watch(path: str, data: bytes, *, sync: bool, **more: Any) -> None:
+        if sync:
+            calls.append("alone")
+        create(path, data, sync=sync, **more)
+
+    monkeypatch.setattr(disk, "create", watch)
+    given = put_in(desk, [f"key-{number}" for number in range(100)])
+    assert len(set(given)) == 100 == len(desk.spool.waiting_names())
+    assert sorted(calls) == ["sync_files"] * 4 + ["sync_folder"] * 2
+
+
+def test_jobs_of_one_call_are_judged_in_their_order(desk: Desk) -> None:
+    """A key that comes twice in a call, among others and plain jobs, keeps the second one out."""
+    first, plain, other, again, last_one = put_in(desk, ["a", "", "b", "a", "c"])
+    assert again == first and not again.added and again.reason == f"{first} has the same unique key and waits"
+    assert waiting(desk) == sorted([first, plain, other, last_one])
+    assert [key_notes.read(desk.spool, key).id for key in "abc"] == [first, other, last_one]
+
+
+def test_a_busy_lock_of_one_of_several_keeps_all_of_its_batch_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the call remains, and the other locks are free again."""
+    monkeypatch.setattr(key_notes, "PATIENCE_S", 0.0)
+    with key_notes.locked(desk.spool, "b", patience_s=0), pytest.raises(SpoolUnavailableError, match="unique key 'b'"):
+        put_in(desk, ["a", "b", "c"])
+    assert waiting(desk) == []
+    assert len(put_in(desk, ["a", "b", "c"])) == 3
+
+
+def put_in(desk: Desk, keys: list[str]) -> list[Any]:
+    """Enqueue jobs with these unique keys ("": none) by one call; return the ids that the producer gives."""
+    documents = [{"command": "true", **({"unique": key} if key else {})} for key in keys]
+    return submission.put_in(desk.producer, [desk.producer.prepare(each, by="enqueue") for each in documents])
