@@ -294,7 +294,11 @@ FILE_KEYS = (
     ("priority", "`0`", "Priority of the jobs."),
     ("timeout", "none", 'Limit of each attempt, such as `"10m"`.'),
     ("max_retries", "the setting", "How often a failed job is retried before its file goes to `failed/`."),
-    ("on_success", '`"done"`', 'The folder in the inbox for files whose jobs succeeded, or `"delete"`.'),
+    (
+        "on_success",
+        '`"done"`',
+        'The folder in the inbox for files whose jobs succeeded; `"delete"`; or `"keep"`: the file stays in its place.',
+    ),
     ("on_failure", '`"failed"`', "The folder in the inbox for files whose jobs did not."),
 )
 FILE_PLACEHOLDERS = """\

@@ -13,6 +13,7 @@ __all__ = [
     "handover",
     "identity",
     "judge",
+    "kept",
     "keyfile",
     "limits",
     "opening",

@@ -16,14 +16,14 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from queuectl.inbox import descent
 from queuectl.inbox.descent import Descent, Mirror
 from queuectl.inbox.place import Place, UnsafeFolderError
 from queuectl.model import file_command, names, subfolders
-from queuectl.model.file_command import WORKING
+from queuectl.model.file_command import DELETE, KEEP, WORKING
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DONE
 from queuectl.model.seal import is_sealed, seal
@@ -103,7 +103,7 @@ class FileBox:
     @property
     def own_folders(self) -> frozenset[str]:
         """The names of the folders that queuectl makes in the inbox."""
-        return frozenset({WORKING, self._inbox.on_success, self._inbox.on_failure, DONE})
+        return frozenset({WORKING, self._inbox.on_success, self._inbox.on_failure, DONE} - {DELETE, KEEP})
 
     def path_of(self, job_id: str, path: str) -> str:
         """Return the path that a claimed file has for the command."""
@@ -280,16 +280,45 @@ class FileBox:
             moved += [self._move(place, each, to, each, text=text if each == name else "") for each in listed]
         return moved
 
+    def keep(self, job_id: str, path: str, note: Callable[[str, files.FileSig], None]) -> str:
+        """Move the file `path` of a job back to the inbox; return its path there, "" if there is no such file.
+
+        First call `note` with that path and the version of the file. May be called again after a crash.
+
+        Raises:
+            OSError: the file is still in working/.
+        """
+        sub, name = subfolders.split(path)
+        try:
+            place = self._claimed(job_id, sub)
+        except (FileNotFoundError, UnsafeFolderError):
+            return ""
+        with place:
+            while True:
+                info = place.look(name) if name else None
+                if info is None or not stat.S_ISREG(info.st_mode):
+                    return ""
+                there, home = self._back.to(sub)
+                target = self._free(home, name)
+                note(subfolders.join(there, target), files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
+                try:
+                    place.move(name, home, target)
+                except FileExistsError:
+                    continue
+                return subfolders.join(there, target)
+
     @property
     def has_many_open(self) -> bool:
         """Whether many folders in done/ and failed/ are open, so that `sync_ends` and `close_ends` are due."""
         return sum(each.count for each in self._others.values()) > _OPEN_MOST
 
     def sync_ends(self) -> None:
-        """Fsync what `finish` has moved, as far as the file system can."""
+        """Fsync what `finish`, `keep` and `delete` have moved, as far as the file system can."""
         for mirror in self._others.values():
             mirror.sync()
         self._working.sync()
+        if self._inbox.on_success == KEEP:
+            self._back.sync()
 
     def close_ends(self) -> None:
         """Close the subfolders of files whose jobs have ended."""

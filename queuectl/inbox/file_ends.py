@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable
 from queuectl.errors import DamagedRecordError
 from queuectl.inbox.file_box import FileBox
 from queuectl.inbox.file_handover import Note, note_of
+from queuectl.inbox.kept import Kept
 from queuectl.inbox.owed import Owed
 from queuectl.jobs import error_text
 from queuectl.model import record, times
-from queuectl.model.file_command import DELETE
+from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.inbox import Inbox
-from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED
 from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.model.subfolders import is_inside
 from queuectl.model.text import safe
 from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
@@ -38,6 +40,9 @@ class FileEnds:
         self._sync = session.syncs_accepted
         self._inbox = inbox
         self.owed = Owed(session, inbox.owner, beat=beat)
+        self.kept = Kept(session, inbox.owner)
+        self.returned: set[str] = set()
+        """Names in the inbox that files got back at the end. Our own renames of them prove nothing."""
         self._texts_seen: dict[str, files.FileSig | None] = {}
         """By subfolder, what `failed_mark` was when its texts were looked at last."""
         self._moved: list[str] = []
@@ -87,16 +92,20 @@ class FileEnds:
         if state == DLQ:
             self._failed(box, job_id, item)
             return
-        note = self._note(box, job_id)
+        note = self._note(box, job_id, item)
         if self._inbox.on_success == DELETE:
             box.delete(job_id, note.name)
+            box.finish(job_id, DONE, note.name)
+        elif self._inbox.on_success == KEEP:
+            if back := box.keep(job_id, note.name, self.kept.keep):
+                self.returned.add(back)
             box.finish(job_id, DONE, note.name)
         else:
             box.finish(job_id, self._inbox.on_success, note.name)
         self._has_moved(box, job_id)
 
     def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
-        note = self._note(box, job_id)
+        note = self._note(box, job_id, item)
         text = self._text(job_id, note.name, item) if self._inbox.receipts else ""
         box.finish(job_id, self._inbox.on_failure, note.name, text=text)
         self._has_moved(box, job_id)
@@ -107,9 +116,12 @@ class FileEnds:
             self._forget_moved(box)
             box.close_ends()
 
-    def _note(self, box: FileBox, job_id: str) -> Note:
+    def _note(self, box: FileBox, job_id: str, item: record.Record | None) -> Note:
         """Return the note of a job with the name of its file; report a file that another program may have changed."""
         note = note_of(self.owed.note(job_id))
+        if not note.name and item is not None:
+            file = next((event.file for event in item.history if event.event == ENQUEUED), "")
+            note = note._replace(name=file if is_inside(file) else "")
         if not note.name and (there := box.holds(job_id)):
             note = note._replace(name=there[0])
         if note.name and not note.is_closed and note.size >= 0:

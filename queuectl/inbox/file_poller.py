@@ -19,11 +19,13 @@ from queuectl.inbox.file_box import ClaimedError, FileBox, Seen
 from queuectl.inbox.file_ends import FileEnds
 from queuectl.inbox.file_handover import FileHandover, is_of_one_file
 from queuectl.inbox.file_judge import FileJudge
+from queuectl.inbox.kept import FAR
 from queuectl.inbox.place import Place
 from queuectl.inbox.polling import Polling
 from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
-from queuectl.inbox.subfolder_walk import Found, Identity, SubfolderWalk
+from queuectl.inbox.subfolder_walk import FOLDERS_MOST, Found, Identity, SubfolderWalk
 from queuectl.model import subfolders, times
+from queuectl.model.file_command import KEEP
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import STATES
 from queuectl.model.notice import INFO, WARNING
@@ -66,6 +68,11 @@ class FilePoller(Polling[FileBox]):
         if inbox.recursive:
             tells_times = sys.platform != "win32" and not self.is_far()
             self._walk = SubfolderWalk(session, inbox, path, self._judge, tells_times=tells_times, beat=beat)
+        self._kept = self._ends.kept
+        self._kept_seen = 0
+        """How many files the last poll found that are kept and have not changed."""
+        self._kept_in: tuple[tuple[int, int], int] = ((0, 0), FAR)
+        """The folder of the last poll, and how `Kept` identifies it."""
 
     @property
     def is_drained(self) -> bool:
@@ -91,12 +98,23 @@ class FilePoller(Polling[FileBox]):
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
         return FileBox(Place(path, fd), identity, self._inbox, is_far=self._is_far)
+        box = FileBox(Place(path, fd), identity, self._inbox)
+        try:
+            if self._folder is not None and self._kept_in[0] != self._folder:
+                is_far = (self._inbox.on_success == KEEP or self._kept.is_used()) and self.is_far()
+                self._kept_in = self._folder, FAR if is_far else self._folder[1]
+            self._kept.use(self._kept_in[1])
+        except BaseException:
+            box.close()
+            raise
+        return box
 
     def _poll(self, box: FileBox) -> list[str]:
         published, back = self._handover.recover(box)
         for name in back:
             self._say(INFO, f"{name} is back in the inbox: its hand-over was interrupted")
         there = self._list(box)
+        self._kept.forget_all_but(there, unseen=self._unseen())
         self.renamed.intersection_update(there)
         self._handover.given_back &= there
         own = self.renamed & self._handover.given_back
@@ -118,6 +136,12 @@ class FilePoller(Polling[FileBox]):
         self._found = self._walk.walk(box.root, own=box.own_folders)
         return self._found.files
 
+    def _unseen(self) -> list[str]:
+        """Return the subfolders that the last walk could not list; "" for all of them."""
+        if len(self._found.folders) >= FOLDERS_MOST:
+            return [""]
+        return [*self._found.left, *(each.rstrip("/") for each in self._found.refused)]
+
     def _settle(self, box: FileBox) -> None:
         """Move the files of jobs that have ended. A file that a program has open (Windows) stays, and is reported once.
 
@@ -130,6 +154,9 @@ class FilePoller(Polling[FileBox]):
             if not sharing.is_held(error):
                 raise
             held = (InboxFile(os.path.basename(str(error.filename or "")), 0, 0.0, _HELD),)
+        finally:
+            self._handover.given_back |= self._ends.returned
+            self._ends.returned.clear()
         if held and held != self._held:
             self._say(WARNING, f"{held[0].name}: {held[0].why}")
         self._held = held
@@ -156,6 +183,7 @@ class FilePoller(Polling[FileBox]):
         known = self._known
         self._arriving, self._known, self._refused = {}, {}, dict(self._found.refused)
         self._taken_from.clear()
+        self._kept_seen = 0
         if candidates:
             self._limits.begin(self._ends.owed.waiting())
         left: list[str] = []
@@ -178,6 +206,8 @@ class FilePoller(Polling[FileBox]):
                         self._known[name] = known[name]  # it need not settle again
                     continue
                 if taken := self._take_one(box, name, seen):
+                    if self._kept.had(name):
+                        self._say(INFO, f"{name} has changed since its last job: it is taken as a new version")
                     published.append(taken)
                     self._limits.count(taken=True)
                     self.renamed.discard(name)
@@ -216,10 +246,15 @@ class FilePoller(Polling[FileBox]):
         if not stat.S_ISREG(info.st_mode):
             self._foreign.append(name)
             return None
+        sig = files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+        if self._kept.holds(name, sig):
+            self._kept_seen += 1
+            self.renamed.discard(name)
+            return None
         if info.st_nlink > 1:
             self._refused[name] = "it has a second name (a hard link); copy the file instead of linking it"
             return None
-        return Seen(files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns), info.st_ctime_ns)
+        return Seen(sig, info.st_ctime_ns)
 
     def _is_whole(self, box: FileBox, name: str, seen: Seen, known: _Arriving | None) -> bool:
         """Return whether a file may be taken now; if not, note why not."""
@@ -279,5 +314,6 @@ class FilePoller(Polling[FileBox]):
             rows=self._held + rows,
             rejected=len(refused),
             refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),
+            kept=self._kept_seen,
             subfolders=len(self._found.folders),
         )

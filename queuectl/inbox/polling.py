@@ -220,6 +220,7 @@ def _news(state: InboxState) -> object:
         state.rejected,
         state.refused,
         state.foreign,
+        state.kept,
         state.taken,
         state.trouble,
     )

@@ -58,6 +58,8 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int = 0
     refused: tuple[InboxRefusal, ...] = ()
     """The newest rejected files whose reason is known."""
+    kept: int = 0
+    """How many files stay in the inbox because their jobs have succeeded (`on_success = "keep"`)."""
     left_alone: int = 0
     foreign: tuple[str, ...] = ()
     """Names of some of the files that are not jobs."""

@@ -8,7 +8,7 @@ import stat
 from typing import NamedTuple
 
 from queuectl.errors import InvalidJobError
-from queuectl.inbox import opening
+from queuectl.inbox import kept, opening
 from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.identity import known_identity
 from queuectl.inbox.judge import Judge, NotYetError
@@ -69,11 +69,14 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
     info = files.look(path)
     if info is not None and not stat.S_ISREG(info.st_mode):
         return Answer("left alone", "it is a link, a folder, a pipe or a device")
-    folder = os.path.abspath(opening.inbox_path(session.spool, inbox))
-    words = judge_of_names.command_for(os.path.join(folder, "working", "...", subfolders.native(name)), sub=sub)
+    path_in = os.path.join(_folder(session, inbox), "working", "...", subfolders.native(name))
+    words = judge_of_names.command_for(path_in, sub=sub)
     command = command_text(words)
     if info is None:
         return Answer(ACCEPTED, "there is no such file, but a file of this name would be taken", "", command)
+    if _is_kept(session, inbox, path, name, info):
+        why = 'its job has succeeded, and it has not changed since (on_success = "keep")'
+        return Answer("left alone", why, f"to run it again: touch {path}", command)
     if info.st_nlink > 1:
         return Answer("refused", "it has a second name (a hard link)", "copy the file instead of linking it")
     if judge_of_names.out and not os.path.isdir(judge_of_names.out):
@@ -107,6 +110,20 @@ def _why_not_in(session: Session, inbox: Inbox, judge_of_names: FileJudge, sub: 
         if why := walk.why_left_alone("/".join(parts[:length]), reserved):
             return f"the folder {parts[length - 1]}: {why}"
     return ""
+
+
+def _is_kept(session: Session, inbox: Inbox, path: str, name: str, info: os.stat_result) -> bool:
+    """Return whether a file is the version in the inbox that has been worked on."""
+    folder, found = kept.versions(session.spool, inbox.owner)
+    noted = found.get(name)
+    here = os.path.join(_folder(session, inbox), subfolders.native(name))
+    if noted is None or os.path.realpath(path) != os.path.realpath(here):
+        return False
+    return kept.is_same(noted, files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns), folder=folder)
+
+
+def _folder(session: Session, inbox: Inbox) -> str:
+    return os.path.abspath(opening.inbox_path(session.spool, inbox))
 
 
 def _of_job(session: Session, inbox: Inbox, path: str, name: str) -> Answer:

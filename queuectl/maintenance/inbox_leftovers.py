@@ -68,7 +68,7 @@ class InboxTraces:
                     self._foreign(os.path.join(folder, name))
         for name in _names(self._spool.inbox_dir):
             owner, _, kind = name.rpartition(".")
-            if kind in ("json", "tokens") and owner:
+            if kind in ("json", "tokens", "kept") and owner:
                 found.add(owner)
         return found
 
@@ -78,6 +78,9 @@ class InboxTraces:
         if not under_way:  # a job is owed from before it is published
             self._owed(owner, is_gone=is_gone)
         self._tokens(owner, is_gone=is_gone)
+        if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "kept")):
+            text = "notes files kept in an inbox that the settings no longer name; not deleted, because it may be named again"
+            self._findings.info("kept", self._shown(path), text)
         if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "json")):
             text = "is the state of an inbox that the settings no longer name"
             self._findings.info("inbox", self._shown(path), text, Repair("deleted", lambda: self._remove_state(owner)))

@@ -32,7 +32,7 @@ _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_-]+)\}")
 _AT_TOP = re.compile(r"(\{\{|\}\})|\{subfolder\}[\\/]*" if sys.platform == "win32" else r"(\{\{|\}\})|\{subfolder\}/*")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _FOLDER = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]{1,100}")
-WORKING, DELETE = "working", "delete"
+WORKING, DELETE, KEEP = "working", "delete", "keep"
 
 
 def why_bad_command(words: tuple[str, ...], *, has_out: bool) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import file_command, job, names, subfolders, times
-from queuectl.model.file_command import DELETE
+from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.lifecycle import DONE, FAILED
 
 SECTION = "inbox"
@@ -67,7 +67,8 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_retries: int | None = None
     """files: the retries of the jobs; None: the setting."""
     on_success: str = DONE
-    """files: the folder of the inbox for files whose jobs succeeded; `delete`: they are deleted."""
+    """files: the folder of the inbox for files whose jobs succeeded; `delete`: they are deleted; `keep`: they go back to
+    their place in the inbox, and are taken again only if they change."""
     on_failure: str = FAILED
     """files: the folder of the inbox for files whose jobs ended otherwise."""
     done_file: str = ""
@@ -182,8 +183,9 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
         raise _error(path, f"{SECTION}.match", 'is empty, so no file would be taken; use ["*"] for all files')
     for key in ("on_success", "on_failure"):
         folder = getattr(inbox, key)
-        if key == "on_failure" and folder == DELETE:
-            raise _error(path, f"{SECTION}.{key}", "takes the name of a folder: a file is deleted only after success")
+        if key == "on_failure" and folder in (DELETE, KEEP):
+            what = "deleted" if folder == DELETE else "kept in its place"
+            raise _error(path, f"{SECTION}.{key}", f"takes the name of a folder: a file is {what} only after success")
         if why := file_command.why_bad_folder(folder):
             raise _error(path, f"{SECTION}.{key}", f"{folder[:60]!r} {why}")
     if inbox.on_success.lower() == inbox.on_failure.lower():

@@ -20,6 +20,7 @@ class InboxRow(NamedTuple):
     arriving: int
     held_back: str
     rejected: int
+    kept: int
     left_alone: int
     taken: int
     """Files taken in since the inbox process started."""
@@ -45,6 +46,8 @@ def sentence(state: InboxState) -> str:
         parts.append(f"{state.arriving} still arriving")
     if state.rejected:
         parts.append(f"{state.rejected} rejected")
+    if state.kept:
+        parts.append(f"{state.kept} kept after success")
     if state.left_alone:
         parts.append(f"{state.left_alone} left alone")
     text = "; ".join(parts) or "nothing is waiting"
@@ -70,6 +73,7 @@ def row(state: InboxState) -> InboxRow:
         arriving=state.arriving,
         held_back=state.held_back,
         rejected=state.rejected,
+        kept=state.kept,
         left_alone=state.left_alone,
         taken=state.taken,
         trouble=state.trouble,

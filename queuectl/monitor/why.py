@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError
-from queuectl.inbox.state import read_all
+from queuectl.inbox import kept
+from queuectl.inbox.state import InboxState, read_all
 from queuectl.model import history, names, record, times
 from queuectl.model.inbox import FILES
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING, SKIPPED
@@ -139,7 +141,20 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
                     change = f"wait until some of {state.owner}'s jobs have run, or raise the limit in the settings"
                     return Answer(name, state.path, [Reason("held_back", text, change)])
                 return Answer(name, state.path, [Reason("next", f"its file in {where} is the next to be taken in", "")])
+        if state.mode == FILES and (reason := _kept(spool, state, typed)):
+            return Answer(typed, state.path, [reason])
     return None
+
+
+def _kept(spool: SpoolDir, state: InboxState, name: str) -> Reason | None:
+    """Return why a file stays in an inbox although its job has succeeded; None if it was not kept."""
+    try:
+        if name not in kept.versions(spool, state.owner)[1]:
+            return None
+    except OSError:
+        return None
+    text = f"its job has succeeded, and it stays in inbox {state.owner} until it changes (on_success)"
+    return Reason("kept", text, f"to run it again: touch {os.path.join(state.path, name)}")
 
 
 def _drop(session: Session, job_id: str) -> Located | None:

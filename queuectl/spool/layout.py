@@ -247,7 +247,7 @@ class Layout:
         return os.path.join(self.schedules_dir, name)
 
     def inbox_path(self, owner: str, kind: str) -> str:
-        """Return a file of an inbox's process: `json` (its state), `lock`, `tokens` (of its claims)."""
+        """Return a file of an inbox's process: `json` (its state), `lock`, `tokens` (of its claims), `kept` (files)."""
         return os.path.join(self.inbox_dir, f"{owner}.{kind}")
 
 

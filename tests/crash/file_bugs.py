@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tests.crash.bugs import Bug
 
-FILE_SWEEP, POLLER, COMMAND = (
+FILE_SWEEP, POLLER, COMMAND, KEPT = (
     "crash/test_file_sweep.py",
     "unit/inbox/test_file_poller.py",
     "unit/model/test_file_command.py",
+    "unit/inbox/test_kept.py",
 )
 BELOW = "unit/inbox/test_subfolders.py"
 TESTS = (FILE_SWEEP, POLLER, COMMAND)
@@ -80,6 +81,55 @@ BUGS = (
             return
         note""",
         TESTS,
+    ),
+    Bug(
+        "a kept file is back in the inbox before its note is on disk",
+        "inbox/file_box",
+        """                note(target, files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
+                try:
+                    place.move(name, self.root, target)
+                except FileExistsError:
+                    continue
+""",
+        """                try:
+                    place.move(name, self.root, target)
+                except FileExistsError:
+                    continue
+                note(target, files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
+""",
+        TESTS,
+    ),
+    Bug(
+        "the rename that puts a kept file back counts as a producer's",
+        "inbox/file_poller",
+        """            self._handover.given_back |= self._ends.returned
+""",
+        """            pass
+""",
+        TESTS,
+    ),
+    Bug(
+        "a kept file is known by its size and time in every inbox",
+        "inbox/kept",
+        """ and (folder == FAR or noted.inode == sig.inode)
+""",
+        """
+""",
+        (KEPT, POLLER),
+    ),
+    Bug(
+        "kept files are forgotten while their share is not mounted",
+        "inbox/kept",
+        """        if self._folder != self._here or not (gone""",
+        """        if not (gone""",
+        (KEPT, POLLER),
+    ),
+    Bug(
+        "a note of a kept file goes on a line that is torn",
+        "inbox/kept",
+        """b"".join(b"\n" + line for line in lines))""",
+        """b"".join(line + b"\n" for line in lines))""",
+        (KEPT, POLLER),
     ),
     Bug(
         "a file is taken although a program has it open for writing",

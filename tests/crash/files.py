@@ -52,6 +52,12 @@ def _ran(outcome: Outcome, *names: str, sub: str = "") -> Any:
     return run
 
 
+def _ran_beside_a_folder(hands: Hands) -> None:
+    """The job has succeeded, and its file's name in the inbox has gone to a folder."""
+    _ran(OK)(hands)
+    (hands.inbox / "a.pdf").mkdir()
+
+
 def _deleted(hands: Hands) -> None:
     """The job of a file was deleted by hand, and the receiver is about to look for such jobs."""
     _sent("a.pdf")(hands)
@@ -89,8 +95,10 @@ def _op(name: str, begin: Any, ends: str, inbox: tuple[str, ...], files: Inbox =
     return Operation(f"files: {name}", _nothing, begin, _look, {"job": {ends}}, inbox=inbox, files=files)
 
 
+_KEEPING = msgspec.structs.replace(INBOX, on_success="keep")
 _DELETED = msgspec.structs.replace(_MARKED, on_success="delete")
 _BELOW = ("done/x/y/a.pdf", "done/x/y/a.pdf.ok")
+_KEPT = msgspec.structs.replace(_MARKED, on_success="keep")
 _TEXT = ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.txt")
 
 OPERATIONS = {
@@ -106,6 +114,8 @@ OPERATIONS = {
             ("done/a.pdf", "done/a (2).pdf", "done/a.txt"),
         ),
         _op("success, and delete", _ran(OK, "a.pdf.ok"), _ONCE, ("done/a.txt",), _DELETED),
+        _op("success, and keep", _ran(OK, "a.pdf.ok"), _ONCE, ("a.pdf", "done/a.pdf.ok", "done/a.txt"), _KEPT),
+        _op("success, keep, and the name is taken", _ran_beside_a_folder, _ONCE, ("a (2).pdf", "done/a.txt"), _KEEPING),
         _op("failure", _ran(FAILED), _DEAD, _TEXT),
         _op(
             "failure, and the name is taken",

@@ -175,6 +175,94 @@ def test_delete_deletes_the_file_only_after_success(spool: SpoolDir, tmp_path: P
     ]
 
 
+def test_a_kept_file_stays_in_the_inbox_and_runs_once_for_each_version(spool: SpoolDir, tmp_path: Path) -> None:
+    """Over restarts, also if the command changed it, and with a hard link that a backup makes."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="keep")
+    path = post.folder / "a.pdf"
+    for round_ in range(3):
+        assert len(post.take("a.pdf") if not round_ else post.poller.step()) == 1
+        (folder,) = (post.folder / "working").iterdir()
+        (folder / "a.copy").write_text("made by the command")
+        with open(folder / "a.pdf", "a") as file:
+            file.write("stamp")
+        post.run(OK)
+        for restart in (False, True):
+            if restart:
+                post.start()
+            for _ in range(3):
+                assert post.poller.step() == []
+                post.desk.clock.advance(100)
+            assert (post.poller.state.kept, post.poller.state.arriving, post.poller.is_drained) == (1, 0, True)
+        assert post.tree()[0] == "a.pdf" and len(post.tree()) == round_ + 2
+        path.write_text("grown" * round_)
+        assert post.poller.step() == [] and post.poller.state.arriving == 1  # no rename: it must be quiet
+        post.desk.clock.advance(11)
+    assert sum("taken as a new version" in text for text in post.texts) == 0
+    assert len(post.poller.step()) == 1
+    assert sum("taken as a new version" in text for text in post.texts) == 1
+
+
+def test_a_kept_file_leaves_its_marker_and_its_results_in_done(spool: SpoolDir, tmp_path: Path) -> None:
+    """A result that went back could be taken, and a marker would say that the next version is whole."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="keep", done_file="{name}.ok")
+    post.send("a.pdf")
+    post.send("a.pdf.ok")
+    post.poller.step()
+    (folder,) = (post.folder / "working").iterdir()
+    (folder / "b.pdf").write_text("made by the command")
+    post.run(OK)
+    post.poller.step()
+    assert post.tree() == ["a.pdf", "done/a.pdf.ok", "done/b.pdf"]
+    assert post.poller.step() == [] and post.poller.state.kept == 1
+
+
+def test_a_kept_file_replaces_none_that_came_meanwhile(spool: SpoolDir, tmp_path: Path) -> None:
+    """P7: the new one is a job of its own; the other one is kept beside."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="keep")
+    post.take("a.pdf")
+    post.send("a.pdf", "new")
+    post.run(OK)
+    post.poller.step()
+    assert post.tree() == ["a (2).pdf", "a.pdf"] and post.poller.state.kept == 0
+    post.desk.clock.advance(11)
+    assert len(post.poller.step()) == 1 and post.poller.state.kept == 1
+    post.run(OK)
+    post.poller.step()
+    assert post.poller.step() == [] and post.poller.state.kept == 2
+    assert (post.folder / "a.pdf").read_text() == "new"
+
+
+def test_a_kept_file_that_comes_back_runs_again_and_one_that_failed_does(spool: SpoolDir, tmp_path: Path) -> None:
+    """Taking a file out and putting it back asks for another run; a failure keeps nothing."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="keep")
+    post.take("a.pdf")
+    post.run(OK)
+    post.poller.step()
+    assert post.poller.step() == []
+    os.rename(post.folder / "a.pdf", tmp_path / "a.pdf")
+    post.poller.step()
+    post.start()
+    os.rename(tmp_path / "a.pdf", post.folder / "a.pdf")
+    post.poller.renamed.add("a.pdf")
+    assert len(post.poller.step()) == 1
+    post.run(BAD)
+    post.poller.step()
+    os.rename(post.folder / "failed" / "a.pdf", post.folder / "a.pdf")
+    post.poller.renamed.add("a.pdf")
+    assert len(post.poller.step()) == 1
+
+
+def test_the_rename_that_puts_a_kept_file_back_proves_nothing(spool: SpoolDir, tmp_path: Path) -> None:
+    """Its event comes with the next change of the file, which need not be whole by then."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="keep")
+    post.take("a.pdf")
+    post.run(OK)
+    post.poller.step()
+    (post.folder / "a.pdf").write_text("half of a new vers")
+    post.poller.renamed.add("a.pdf")
+    assert post.poller.step() == [] and post.poller.state.arriving == 1
+
+
 def test_the_file_of_a_job_that_was_deleted_goes_to_failed(spool: SpoolDir, tmp_path: Path) -> None:
     """P1: nothing is lost, whoever deletes the record."""
     post = FilePost(spool, tmp_path / "inbox", on_failure="bad")

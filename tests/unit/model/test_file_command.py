@@ -64,6 +64,7 @@ def test_no_name_becomes_an_option(word: str) -> None:
         ({"on_success": "../x"}, "on_success", "without a path"),
         ({"on_success": "Working"}, "on_success", "working/ holds"),
         ({"on_failure": "delete"}, "on_failure", "only after success"),
+        ({"on_failure": "keep"}, "on_failure", "only after success"),
         ({"on_failure": "DONE"}, "on_failure", "is on_success too"),
         ({"done_file": "ready"}, "done_file", "{name} or {stem}"),
         ({"done_file": "{name}"}, "done_file", "another file"),
