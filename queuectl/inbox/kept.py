@@ -77,13 +77,13 @@ class Kept:
     def forget_all_but(self, there: set[str], *, unseen: Collection[str] = ()) -> None:
         """Forget files that the inbox no longer holds. In another folder than that of the notes do nothing.
 
-        `unseen` are subfolders that could not be listed: nothing is forgotten of files in them.
+        `unseen` are subfolders that could not be listed ("": none could): nothing is forgotten of files in them, and
+        nothing of files in a subfolder in whose place something else is now.
         """
         if self._folder != self._here or not (gone := self._versions.keys() - there):
             return
-        if unseen:
-            ways = tuple(f"{each}/" if each else "" for each in unseen)
-            gone = {name for name in gone if not name.startswith(ways)}
+        hidden = there.union(unseen)
+        gone = {name for name in gone if hidden.isdisjoint(_above(name))}
         for name in gone:
             del self._versions[name]
         with contextlib.suppress(OSError):  # a note too many keeps a file back only if it returns unchanged
@@ -110,6 +110,12 @@ class Kept:
         if self._sync:
             disk.sync_folder(os.path.dirname(self._path))
         self._lines = len(self._versions)
+
+
+def _above(name: str) -> list[str]:
+    """Return the subfolders that a path is in, and ""."""
+    parts = name.split("/")
+    return ["/".join(parts[:length]) for length in range(len(parts))]
 
 
 def versions(spool: SpoolDir, owner: str) -> tuple[int, dict[str, files.FileSig]]:

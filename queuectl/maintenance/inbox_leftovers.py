@@ -79,7 +79,7 @@ class InboxTraces:
             self._owed(owner, is_gone=is_gone)
         self._tokens(owner, is_gone=is_gone)
         if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "kept")):
-            text = "notes files kept in an inbox that the settings no longer name; not deleted, because it may be named again"
+            text = "notes files kept in an inbox that the settings no longer name; left, because it may be named again"
             self._findings.info("kept", self._shown(path), text)
         if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "json")):
             text = "is the state of an inbox that the settings no longer name"

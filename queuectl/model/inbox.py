@@ -67,8 +67,8 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_retries: int | None = None
     """files: the retries of the jobs; None: the setting."""
     on_success: str = DONE
-    """files: the folder of the inbox for files whose jobs succeeded; `delete`: they are deleted; `keep`: they go back to
-    their place in the inbox, and are taken again only if they change."""
+    """files: the folder of the inbox for files whose jobs succeeded; `delete`: they are deleted; `keep`: they go back
+    to their place in the inbox, and are taken again only if they change."""
     on_failure: str = FAILED
     """files: the folder of the inbox for files whose jobs ended otherwise."""
     done_file: str = ""

@@ -20,7 +20,6 @@ class InboxRow(NamedTuple):
     arriving: int
     held_back: str
     rejected: int
-    kept: int
     left_alone: int
     taken: int
     """Files taken in since the inbox process started."""
@@ -33,6 +32,8 @@ class InboxRow(NamedTuple):
     """The newest rejected files."""
     subfolders: int = 0
     """Subfolders whose files are taken too."""
+    kept: int = 0
+    """Files that stay in the inbox because their jobs have succeeded."""
 
 
 def sentence(state: InboxState) -> str:

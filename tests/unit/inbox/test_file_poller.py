@@ -252,6 +252,32 @@ def test_a_kept_file_that_comes_back_runs_again_and_one_that_failed_does(spool: 
     assert len(post.poller.step()) == 1
 
 
+def test_a_kept_file_stays_in_its_subfolder(spool: SpoolDir, tmp_path: Path) -> None:
+    """Its note has the path; nothing is forgotten while the subfolder cannot be listed."""
+    post = FilePost(spool, tmp_path / "inbox", on_success="keep", recursive=True)
+    (post.folder / "x" / "y").mkdir(parents=True)
+    post.send("x/y/a.pdf")
+    post.poller.step()
+    post.desk.clock.advance(11)
+    assert len(post.poller.step()) == 1
+    (folder,) = (post.folder / "working").glob("*/x/y")
+    (folder / "a.copy").write_text("made by the command")
+    post.run(OK)
+    post.poller.step()
+    assert post.tree() == ["done/x/y/a.copy", "x/y/a.pdf"]
+    for hides in (False, True, False):
+        if hides:
+            os.rename(post.folder / "x", tmp_path / "x")
+            os.symlink(tmp_path / "x", post.folder / "x")
+        elif os.path.islink(post.folder / "x"):
+            os.unlink(post.folder / "x")
+            os.rename(tmp_path / "x", post.folder / "x")
+        post.start()
+        assert post.poller.step() == []
+        post.desk.clock.advance(100)
+        assert post.poller.step() == [] and post.poller.state.kept == (not hides)
+
+
 def test_the_rename_that_puts_a_kept_file_back_proves_nothing(spool: SpoolDir, tmp_path: Path) -> None:
     """Its event comes with the next change of the file, which need not be whole by then."""
     post = FilePost(spool, tmp_path / "inbox", on_success="keep")
