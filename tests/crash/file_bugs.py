@@ -85,17 +85,17 @@ BUGS = (
     Bug(
         "a kept file is back in the inbox before its note is on disk",
         "inbox/file_box",
-        """                note(target, files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
+        """                note(subfolders.join(there, target), files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
                 try:
-                    place.move(name, self.root, target)
+                    place.move(name, home, target)
                 except FileExistsError:
                     continue
 """,
         """                try:
-                    place.move(name, self.root, target)
+                    place.move(name, home, target)
                 except FileExistsError:
                     continue
-                note(target, files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
+                note(subfolders.join(there, target), files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
 """,
         TESTS,
     ),
@@ -127,8 +127,8 @@ BUGS = (
     Bug(
         "a note of a kept file goes on a line that is torn",
         "inbox/kept",
-        """b"".join(b"\n" + line for line in lines))""",
-        """b"".join(line + b"\n" for line in lines))""",
+        """b"".join(b"\\n" + line for line in lines))""",
+        """b"".join(line + b"\\n" for line in lines))""",
         (KEPT, POLLER),
     ),
     Bug(
