@@ -25,7 +25,6 @@ from queuectl.inbox.polling import Polling
 from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
 from queuectl.inbox.subfolder_walk import FOLDERS_MOST, Found, Identity, SubfolderWalk
 from queuectl.model import subfolders, times
-from queuectl.model.file_command import KEEP
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import STATES
 from queuectl.model.notice import INFO, WARNING
@@ -71,8 +70,6 @@ class FilePoller(Polling[FileBox]):
         self._kept = self._ends.kept
         self._kept_seen = 0
         """How many files the last poll found that are kept and have not changed."""
-        self._kept_in: tuple[tuple[int, int], int] = ((0, 0), FAR)
-        """The folder of the last poll, and how `Kept` identifies it."""
 
     @property
     def is_drained(self) -> bool:
@@ -97,13 +94,9 @@ class FilePoller(Polling[FileBox]):
 
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
-        return FileBox(Place(path, fd), identity, self._inbox, is_far=self._is_far)
-        box = FileBox(Place(path, fd), identity, self._inbox)
+        box = FileBox(Place(path, fd), identity, self._inbox, is_far=self._is_far)
         try:
-            if self._folder is not None and self._kept_in[0] != self._folder:
-                is_far = (self._inbox.on_success == KEEP or self._kept.is_used()) and self.is_far()
-                self._kept_in = self._folder, FAR if is_far else self._folder[1]
-            self._kept.use(self._kept_in[1])
+            self._kept.use(FAR if self._is_far else box.root.info().st_ino)
         except BaseException:
             box.close()
             raise

@@ -38,10 +38,6 @@ class Kept:
         """How many lines the file has; -1: it is not read yet, or must be rewritten."""
         self._is_read = False
 
-    def is_used(self) -> bool:
-        """Return whether a file was ever kept."""
-        return files.sig_of(self._path) is not None
-
     def use(self, folder: int) -> None:
         """Set the folder that the inbox is now: its inode, or FAR. Read the notes if this is the first call.
 

@@ -31,7 +31,6 @@ def test_a_version_is_known_after_a_restart_and_others_are_not(spool: SpoolDir) 
     """P1: inode, size and time of change, each; on a share, where inodes may change, the latter two."""
     sig = FileSig(1, 2, 3)
     notes = kept(spool)
-    assert not notes.is_used()
     for name in ("a.pdf", "b\nc.pdf", "Straße.pdf"):
         notes.keep(name, sig)
     for again in (notes, kept(spool)):
