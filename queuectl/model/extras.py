@@ -198,7 +198,7 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     if keys.ref is not None:
-        hint = "put the jobs into one file, or name parents by their ids"
+        hint = "name parents by their ids; refs are for a file with several jobs, which an inbox does not take"
         raise InvalidJobError("ref: is only for jobs of one file that name each other", key="ref", hint=hint)
     if keys.queue is not None:
         if why := names.why_bad_queue(keys.queue):

@@ -22,6 +22,7 @@ from tests.unit.inbox.post import Post
         ("many.jsonl", '{"command": "true"}\n', "one job per file"),
         ("twice.json", '{"command": "a", "command": "b"}', "twice"),
         ("taken.json", {"command": "true", "id": "there"}, "already exists"),
+        ("part.json", {"command": "true", "ref": "a"}, "several jobs, which an inbox does not take"),
     ],
 )
 def test_what_is_whole_and_no_job_is_refused_at_once(
