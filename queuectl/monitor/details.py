@@ -16,7 +16,7 @@ import msgspec
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, record
 from queuectl.model.history import Event
-from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SUCCEEDED
+from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SKIPPED, SUCCEEDED
 from queuectl.model.text import command_text, printed_lines
 from queuectl.model.times import instant
 from queuectl.monitor import order, progress, rejected
@@ -47,6 +47,7 @@ class Ended(NamedTuple):
     """Of every job in dlq/, a cancelled one included."""
     labels: Labels | None
     shape: str
+    skipped_at: float | None = None
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -274,7 +275,8 @@ class Details:
         finish = None if finish is None else finish._replace(result=result)
         shape = command_shape(command) if self._scope.has_finishes else ""
         if state != DLQ or not self._is_full:
-            return Ended(finish, None, labels, shape)
+            is_skipped = last is not None and last.event == SKIPPED
+            return Ended(finish, None, labels, shape, ended_at if is_skipped else None)
         output = self._output(item.id, attempt) if self._scope.has_finishes and log else ()
         row = FailureRow(item.id, ended_at, attempt, error, command, output, standing.is_cancelled, path, log)
         code, reason, said = (None, "", "") if last is None else (last.exit_code, last.reason, last.progress)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from queuectl.model import times
-from queuectl.model.lifecycle import DLQ, DONE, FAILED, REJECTED, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, FAILED, REJECTED, RUNNING, SKIPPED
 from queuectl.monitor.headline import headline
 from queuectl.monitor.heartbeat import STALE_S
 from queuectl.monitor.inboxes import InboxRow
@@ -88,7 +88,11 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "ended_pool": None
         if found.ended_pool is None
         else {"how": found.ended_pool.how, "at": _text(found.ended_pool.at)},
-        "last_hour": {DONE: found.done_last_hour, FAILED: found.failed_last_hour},
+        "last_hour": {
+            DONE: found.done_last_hour,
+            FAILED: found.failed_last_hour,
+            SKIPPED: found.skipped_last_hour,
+        },
         "settings_changed": found.settings_changed,
         "queues": [
             {

@@ -74,6 +74,11 @@ class _Figures(Collector):
         yield _gauge("queuectl_pools", "Live worker pools.", len(found.pools))
         yield _gauge("queuectl_workers", "Workers of all live pools.", found.workers)
         yield _gauge("queuectl_paused", "1 while the file PAUSED exists.", found.paused is not None)
+        yield _gauge(
+            "queuectl_recently_skipped_jobs",
+            "Jobs that were skipped in the last hour, of the newest records in done.",
+            found.skipped_last_hour,
+        )
         yield from _queues(found)
         yield from _schedules(found)
         if found.totals is not None:

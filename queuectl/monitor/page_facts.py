@@ -192,6 +192,7 @@ def stats_of(found: Snapshot) -> tuple[Stat, ...]:
         ("longest", found.longest_since),
     ]
     done = _some(found.done_last_hour, "ended in the last hour")
+    done += _some(found.skipped_last_hour, "skipped in the last hour")
     failed = [*_some(found.failed_last_hour, "failed in the last hour"), *_some(found.cancelled, CANCELLED)]
     queue = (
         "waiting"

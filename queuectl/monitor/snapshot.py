@@ -105,6 +105,8 @@ class Snapshot(NamedTuple):
     done_last_hour: int = 0
     failed_last_hour: int = 0
     """Jobs that died in the last hour. Retries and cancelled jobs do not count."""
+    skipped_last_hour: int = 0
+    """Jobs that were skipped in the last hour, of a bounded number of records."""
     tags: tuple[GroupRow, ...] = ()
     """The tags of most jobs, of a bounded number of records: see `tags_left`."""
     tags_left: int = 0

@@ -184,6 +184,7 @@ class Survey:
             # Without counts, or with jobs that a pool has not counted yet: at least those that were read.
             done_last_hour=max(sum(each.done for each in found.hour), sum(each.is_good for each in lately)),
             failed_last_hour=max(sum(each.failed for each in found.hour), sum(not each.is_good for each in lately)),
+            skipped_last_hour=sum((each.skipped_at or 0.0) > now_at - _HOUR_S for each in ended_well),
             tags=groups.tag_rows(details.labels),
             tags_left=sum(unread.values()),
             owners=groups.owner_rows(details.labels, waiting.owners) if self._is_full else (),

@@ -37,7 +37,7 @@ def test_drained_spool_has_a_page_that_tells_how_it_ended(spool: SpoolDir) -> No
     page = Path(spool.root, PAGE).read_text()
     assert "No workers run." not in page  # it drained, so nothing is wrong
     assert found["headline"] == "Nothing left to run, 1 job is dead"
-    assert (found["ended_pool"]["how"], found["last_hour"]) == ("drained", {"done": 1, "failed": 1})
+    assert (found["ended_pool"]["how"], found["last_hour"]) == ("drained", {"done": 1, "failed": 1, "skipped": 0})
     for buckets in found["load"].values():
         assert [sum(bucket[key] for bucket in buckets) for key in ("done", "failed")] == [1, 1]
     assert 'href="dlq/bad.json"' in page

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from queuectl.jobs import error_text
+from queuectl.jobs.verdict import Skipped
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
-from queuectl.monitor import live
+from queuectl.monitor import facts, live, metrics, page_facts
 from queuectl.monitor.rows import EndedPool
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import drain
@@ -103,6 +104,20 @@ def test_last_hour_is_what_pools_counted_or_at_least_what_is_seen(desk: Desk) ->
     assert (found.load.hour[-1].waiting, found.load.hour[-1].running) == (0, 0)
     later = take(desk.spool, now_at=NOON_AT + 7200)
     assert (later.done_last_hour, later.failed_last_hour) == (0, 0)
+
+
+def test_a_skipped_job_is_told_for_an_hour(desk: Desk) -> None:
+    """A duplicate leaves the queue without a run: status.json, the page and the metrics count it by itself."""
+    claimed = desk.start(desk.drop("good.json", {"command": "true", "unique": "k"}))
+    assert isinstance(desk.decline(desk.drop("again.json", {"command": "true", "unique": "k"})), Skipped)
+    desk.settlements.settle(claimed, OK)
+    found = take(desk.spool)
+    assert (found.counts[DONE], found.done_last_hour, found.skipped_last_hour) == (2, 1, 1)
+    assert facts.document(found, advice=("", ""))["last_hour"] == {"done": 1, "failed": 0, "skipped": 1}
+    assert "queuectl_recently_skipped_jobs 1.0" in metrics.text(found)
+    [done] = [each for each in page_facts.stats_of(found) if each.label == "Done"]
+    assert ("1 skipped in the last hour", None) in done.parts
+    assert take(desk.spool, now_at=NOON_AT + 7200).skipped_last_hour == 0
 
 
 def test_counts_alone_hold_no_tag_owner_or_path(desk: Desk) -> None:

@@ -26,7 +26,7 @@ def test_every_line_is_of_the_exposition_format() -> None:
     text = metrics.text(snapshot_of(totals=Totals(5, 2, 1)))
     assert text.endswith("\n") and "\r" not in text
     families = list(text_string_to_metric_families(text))
-    assert len({family.name for family in families}) == len(families) == 20
+    assert len({family.name for family in families}) == len(families) == 21
     for family in families:
         assert family.documentation and family.samples
         assert family.type == ("counter" if family.name == "queuectl_ended_runs" else "gauge")
