@@ -167,13 +167,15 @@ class FilePoller(Polling[FileBox]):
         """
         # Those at the top come first, and the files of one folder together.
         order = None if self._walk is None else subfolders.split
-        candidates = sorted((name for name in there if not self._judge.why_left_alone(name)), key=order)
+        known = self._known
+        candidates = sorted(
+            (each for each in there if each in known or not self._judge.why_left_alone(each)), key=order
+        )
         if self._inbox.done_file:
             markers = {self._judge.marker_of(name) for name in candidates} & there
             candidates = [name for name in candidates if name not in markers]
             there = there - markers
         self._foreign = sorted([*there.difference(candidates), *self._found.left])
-        known = self._known
         self._arriving, self._known, self._refused = {}, {}, dict(self._found.refused)
         self._taken_from.clear()
         self._kept_seen = 0

@@ -64,9 +64,13 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
     judge_of_names = FileJudge(session, inbox)
     sub = _subfolder(session, inbox, path)
     name = subfolders.join(sub, os.path.basename(path))
+    info = files.look(path)
+    if inbox.recursive and info is not None and stat.S_ISDIR(info.st_mode):
+        if why := _why_not_in(session, inbox, judge_of_names, name):
+            return Answer("left alone", f"it is a folder from which no file is taken: {why}")
+        return Answer(ACCEPTED, "it is a folder: the files in it are taken, each when it is whole")
     if why := _why_not_in(session, inbox, judge_of_names, sub) or judge_of_names.why_left_alone(name):
         return Answer("left alone", why)
-    info = files.look(path)
     if info is not None and not stat.S_ISREG(info.st_mode):
         return Answer("left alone", "it is a link, a folder, a pipe or a device")
     path_in = os.path.join(_folder(session, inbox), "working", "...", subfolders.native(name))

@@ -201,7 +201,13 @@ def _linux_events(*, is_deep: bool) -> _Events:
         def _leave(self, sub: str) -> None:
             _, watched = self._followed.pop(sub)
             self._subs.pop(watched, None)
+            self._forget_renames(sub)
             self.remove_callbacks([(watched, only)])
+
+        def _forget_renames(self, sub: str) -> None:
+            """Forget what was renamed into a folder, because another one may have its path now."""
+            if self._renamed:
+                self._renamed.difference_update([name for name in self._renamed if name.startswith(f"{sub}/")])
 
         def collect(self, found: list[str], renamed: set[str] | None) -> bool:
             self._renamed = renamed
@@ -241,6 +247,7 @@ def _linux_events(*, is_deep: bool) -> _Events:
                 self._watched = None
             elif (sub := self._subs.pop(watched, None)) is not None:
                 self._followed.pop(sub, None)
+                self._forget_renames(sub)
 
         def on_queue_overflow(self) -> None:
             """Ignore lost events: the next scan finds the files. A write after a rename may be among them."""

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState, publish
@@ -78,6 +79,43 @@ def test_a_file_is_tried_out_without_being_touched(queuectl: Commands, folders: 
     assert sorted(os.listdir(scans)) == ["a.pdf", "a.txt", "b.pdf.part", "d.pdf"]
     assert "accepted" in queuectl("inbox", "test", "elsewhere.pdf", "--owner", "scans").out
     assert "no inbox has the folder" in queuectl("inbox", "test", "elsewhere.pdf", code=2).err
+
+
+def test_subfolders_are_known(queuectl: Commands, spool: SpoolDir, folders: Path) -> None:
+    """inbox test, inbox list and why; a file is found by its path in the inbox, and by its name."""
+    scans = folders / "scans"
+    (scans / "a" / "failed").mkdir(parents=True)
+    for name in ("a/b.pdf", "a/failed/b.pdf"):
+        (scans / name).write_text("x")
+    assert (
+        "subfolder (recursive)" in queuectl("inbox", "test", str(scans / "a" / "b.pdf"), "--owner", "scans", code=1).out
+    )
+    assert "no inbox has the folder" in queuectl("inbox", "test", str(scans / "a" / "b.pdf"), code=2).err
+    text = Path(spool.settings_path).read_text()
+    Path(spool.settings_path).write_text(
+        text.replace("--title=", "--in={{subfolder}}")
+        .replace('"*.pdf"]', '"*.pdf"]\nrecursive = 1', 1)
+        .replace("{{", "{")
+        .replace("}}", "}")
+    )
+    assert "--in=a" in queuectl("inbox", "test", str(scans / "a" / "b.pdf")).out
+    assert "the files in it are taken" in queuectl("inbox", "test", str(scans / "a")).out
+    for path in ("a/failed/b.pdf", "a/failed"):
+        assert "deeper than 1" in queuectl("inbox", "test", str(scans / path), code=1).out
+    Path(spool.inbox_dir).mkdir()
+    refused = (
+        InboxRefusal("a/c.pdf", "it has a second name", ""),
+        InboxRefusal("m/", "it is on another file system", ""),
+    )
+    arriving = InboxFile("a/b.pdf", 3, 1.0, "it must not change for 10s (settle_s)")
+    state = InboxState(owner="scans", path=str(scans), mode="files", subfolders=1, next=("a/d.pdf",), waiting=1)
+    publish(spool, msgspec.structs.replace(state, rows=(arriving,), arriving=1, refused=refused, rejected=2))
+    assert "looks into 1 subfolder" in queuectl("inbox", "list").out
+    assert json.loads(queuectl("inbox", "list", "--json").out)["inboxes"][0]["subfolders"] == 1
+    for typed in ("a/b.pdf", "b.pdf"):
+        assert "still arriving" in queuectl("why", typed).out
+    assert "second name" in queuectl("why", "c.pdf").out and "next to be taken" in queuectl("why", "a/d.pdf").out
+    assert "no file is taken from it" in queuectl("why", "m").out
 
 
 def test_a_job_is_tried_out_in_its_inbox(queuectl: Commands, folders: Path) -> None:

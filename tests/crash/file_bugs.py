@@ -263,6 +263,16 @@ BUGS = (
         (BELOW,),
     ),
     Bug(
+        "a rename into a subfolder proves a file of another subfolder of that name whole",
+        "system/watch",
+        """            self._subs.pop(watched, None)
+            self._forget_renames(sub)
+""",
+        """            self._subs.pop(watched, None)
+""",
+        (BELOW,),
+    ),
+    Bug(
         "a name may become an option",
         "model/file_command",
         """        if text.startswith("-") and not word.startswith("-"):

@@ -353,8 +353,12 @@ def test_the_receiver_notices_a_rename_into_a_subfolder_by_its_event(tmp_path: P
         assert watch.renamed == {"s/t/a"}
         (tmp_path / "s" / "t" / "a").write_text("again")
         wait_until(lambda: watch.names() and not watch.renamed)
+        (tmp_path / "z").touch()
+        os.rename(tmp_path / "z", tmp_path / "s" / "t" / "z")
+        wait_until(lambda: watch.names() and watch.renamed)
         os.rename(tmp_path / "s", tmp_path / "elsewhere")
         wait_until(lambda: "elsewhere" in watch.names())
+        assert not watch.renamed  # another s/t/z may be there now, and half written
         (tmp_path / "x").touch()
         os.rename(tmp_path / "x", tmp_path / "elsewhere" / "t" / "x")
         (tmp_path / "y").touch()
