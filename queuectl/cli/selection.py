@@ -18,7 +18,7 @@ import typer
 from queuectl.api import Spool
 from queuectl.cli import completion, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import printing
+from queuectl.cli.terminal import asking, printing
 from queuectl.cli.terminal.printing import count_of, safe
 from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import QueuectlError
@@ -256,15 +256,7 @@ def go_on(choice: Choice, chosen: Chosen, *, what: str, ask_always: bool = False
         return False
     if chosen.yes or (choice.named and not ask_always):
         return True
-    question = f"{what} {counted}?"
-    if not printing.is_interactive():
-        raise WrongUsageError(
-            "this needs a confirmation, and there is no terminal to ask on",
-            cause=question,
-            hint="add --yes, or --dry-run to see which jobs",
-        )
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(exit_codes.FAILURE)
+    asking.confirm(f"{what} {counted}?", hint="add --yes, or --dry-run to see which jobs")
     return True
 
 

@@ -14,7 +14,7 @@ from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.commands import listing
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import printing
+from queuectl.cli.terminal import asking, printing
 from queuectl.cli.terminal.printing import count_of, safe
 from queuectl.errors import QueuectlError
 from queuectl.maintenance import refusals
@@ -181,21 +181,13 @@ def _go_on(chosen: list[str], *, dry_run: bool, yes: bool, what: str) -> bool:
     if not chosen:
         printing.message("no files match")
         return False
-    question = f"{what} {count_of(len(chosen), 'file')}?"
     if dry_run:
         for name in chosen:
             printing.line(f"would {what} {safe(name)}" if printing.is_terminal() else safe(name))
         return False
     if yes:
         return True
-    if not printing.is_interactive():
-        raise WrongUsageError(
-            "this needs a confirmation, and there is no terminal to ask on",
-            cause=question,
-            hint="add --yes, or --dry-run to see which files",
-        )
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(exit_codes.FAILURE)
+    asking.confirm(f"{what} {count_of(len(chosen), 'file')}?", hint="add --yes, or --dry-run to see which files")
     return True
 
 

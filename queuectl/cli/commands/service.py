@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, node_units, service_units
+from queuectl.cli import context, group, node_units, service_units
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
-from queuectl.cli.terminal import printing
+from queuectl.cli.terminal import asking, printing
 from queuectl.errors import QueuectlError, os_words
 from queuectl.inbox.trust import check_all
 from queuectl.model import names
@@ -329,12 +329,8 @@ def _show(heading: str, commands: list[list[str]]) -> None:
 
 
 def _confirm(yes: bool, question: str) -> None:
-    if yes:
-        return
-    if not printing.is_interactive():
-        raise WrongUsageError("this needs a confirmation, and there is no terminal to ask on", hint="add --yes")
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(exit_codes.FAILURE)
+    if not yes:
+        asking.confirm(question, hint="add --yes")
 
 
 def _run(command: list[str]) -> None:
