@@ -82,18 +82,7 @@ def is_immutable(path: str) -> bool:
 
 def open_to_others(folder: str, bits: int) -> list[str]:
     """Return the names of regular files whose mode has one of `bits`, sorted; [] on Windows. Costs a stat per file."""
-    if sys.platform == "win32":
-        return []
-    found = []
-    with os.scandir(folder) as listed:
-        for each in listed:
-            try:
-                mode = each.stat(follow_symlinks=False).st_mode
-            except FileNotFoundError:
-                continue  # it moved on
-            if stat.S_ISREG(mode) and mode & bits:
-                found.append(each.name)
-    return sorted(found)
+    return _names_of(folder, lambda info: bool(info.st_mode & bits))
 
 
 @as_owner
@@ -102,6 +91,10 @@ def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
 
     Costs a stat per file; [] on Windows.
     """
+    return _names_of(folder, lambda info: info.st_uid != owner and info.st_mode & needed != needed)
+
+
+def _names_of(folder: str, is_meant: Callable[[os.stat_result], bool]) -> list[str]:
     if sys.platform == "win32":
         return []
     found = []
@@ -111,7 +104,7 @@ def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
                 info = each.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # it moved on
-            if info.st_uid != owner and info.st_mode & needed != needed and stat.S_ISREG(info.st_mode):
+            if stat.S_ISREG(info.st_mode) and is_meant(info):
                 found.append(each.name)
     return sorted(found)
 
