@@ -13,7 +13,7 @@ from queuectl.maintenance import debris
 from queuectl.maintenance.old_splits import OldSplits
 from queuectl.maintenance.old_starts import OldStarts
 from queuectl.model.lifecycle import DLQ
-from queuectl.spool import cancel_requests, desk, node_boards, stamps
+from queuectl.spool import cancel_requests, desk, stamps
 from queuectl.spool.blame import Blame
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
@@ -51,6 +51,8 @@ class Sweeper:
         named = debris.named_leases(self._spool)
         for session in debris.dead_sessions(self._spool, named):
             if (held := stamps.lock(self._spool, session)) is not None:
+                from queuectl.spool import node_boards  # only where a cluster was led
+
                 node_boards.remove(self._spool, session)
                 stamps.remove(self._spool, session, held)
         for lease, path in debris.unnamed_leases(self._spool, named):

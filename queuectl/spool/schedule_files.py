@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl.errors import UnknownScheduleError
-from queuectl.model import tick_name
 from queuectl.model.text import safe
-from queuectl.model.tick_name import Note
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import REASON_ENDING
 from queuectl.system import disk, files
 
+if TYPE_CHECKING:  # imported only for a spool with schedules
+    from queuectl.model.tick_name import Note
+
+NOTE_ENDING = ".tick"
+"""As `tick_name.NOTE_ENDING`, for who finds no schedules."""
 _NOTE_MAX_BYTES = 4096
 _REASON_MAX_BYTES = 64 * 1024
 # The first words of a text about a mistake, by which we know our own.
@@ -40,12 +43,14 @@ def names(spool: SpoolDir) -> list[str]:
         listed = files.names(spool.schedules_dir)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name for name in listed if name.endswith(tick_name.NOTE_ENDING) or name[-5:].lower() == ".json"]
+    return [name for name in listed if name.endswith(NOTE_ENDING) or name[-5:].lower() == ".json"]
 
 
 def entries(listed: list[str]) -> dict[str, Entry]:
     """Return what the names in schedules/ say, by schedule. If a schedule is there twice, held and not, it is held."""
     found: dict[str, tuple[str, bool]] = {}
+    from queuectl.model import tick_name
+
     notes: dict[str, list[Note]] = {}
     for name in listed:
         if (note := tick_name.parse_note(name)) is not None:

@@ -72,13 +72,14 @@ def test_pool_imports_nothing_that_it_does_not_use(spool: SpoolDir) -> None:
 # What a pool has for jobs and spools of a kind that most have not.
 OF_FEATURES = """typer queuectl.cli.main queuectl.api queuectl.jobs.uniques queuectl.jobs.unique_drops
 queuectl.jobs.unique_enqueue queuectl.jobs.splitter queuectl.jobs.batch_step queuectl.jobs.flow_split
-queuectl.jobs.batch_documents queuectl.jobs.hopeless queuectl.jobs.revive queuectl.jobs.enqueue queuectl.jobs.arguments
-queuectl.jobs.ticker queuectl.jobs.schedules queuectl.pool.missing_parents queuectl.pool.inbox_processes
-queuectl.inbox.trust queuectl.inbox.opening queuectl.model.flow queuectl.model.uniqueness queuectl.model.patterns
-queuectl.model.mistakes queuectl.model.inbox queuectl.model.command queuectl.model.schedule queuectl.model.timetable
-queuectl.spool.key_notes queuectl.flows.rates queuectl.flows.halts queuectl.maintenance.leftovers
-queuectl.maintenance.key_note_sweep queuectl.maintenance.recovery queuectl.maintenance.doctor
-queuectl.maintenance.examination queuectl.worker.parent_results queuectl.cluster"""
+queuectl.jobs.batch_documents queuectl.jobs.hopeless queuectl.jobs.revive queuectl.jobs.enqueue
+queuectl.jobs.arguments queuectl.jobs.ticker queuectl.jobs.schedules queuectl.pool.missing_parents
+queuectl.pool.inbox_processes queuectl.inbox.trust queuectl.inbox.opening queuectl.model.flow
+queuectl.model.uniqueness queuectl.model.patterns queuectl.model.mistakes queuectl.model.tick_name
+queuectl.model.inbox queuectl.model.command queuectl.model.schedule queuectl.model.timetable
+queuectl.spool.node_boards queuectl.spool.key_notes queuectl.flows.rates queuectl.flows.halts
+queuectl.maintenance.leftovers queuectl.maintenance.key_note_sweep queuectl.maintenance.recovery
+queuectl.maintenance.doctor queuectl.maintenance.examination queuectl.worker.parent_results queuectl.cluster"""
 # The page's, which is off here.
 OF_THE_PAGE = """queuectl.monitor.snapshot queuectl.monitor.rows queuectl.monitor.survey queuectl.monitor.live
 queuectl.monitor.order"""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from queuectl.model import names, tick_name
 from queuectl.model.tick_name import Named, Note
+from queuectl.spool import schedule_files
 
 TICK_AT = 1_800_000_000.0
 
@@ -102,3 +103,8 @@ def test_the_longest_name_makes_a_valid_id() -> None:
     job_id = tick_name.job_id("x" * tick_name.NAME_MAX_CHARS, TICK_AT)
     assert names.why_bad_id(job_id) == ""
     assert job_id.endswith("-20270115T080000Z")
+
+
+def test_who_looks_for_notes_knows_their_ending() -> None:
+    """A pool without schedules does not import this module to find that there are none."""
+    assert schedule_files.NOTE_ENDING == tick_name.NOTE_ENDING
