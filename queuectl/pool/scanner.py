@@ -30,7 +30,7 @@ _SCAN_SHARE = 0.05
 _DISARM_AT = 200
 # Listings with more names than this are kept.
 _LONG = 5000
-# A pool that ends by itself arms the watch after this long with little to do. Most of those that run out of jobs end
+# A pool that ends on its own arms the watch after this long with little to do. Most of those that run out of jobs end
 # before, and have no use for it: the library takes 10 ms to import, and the system up to 20 ms to end the events.
 _CALM_S = 0.1
 # If the system refuses events, the next try is this much later.
@@ -55,7 +55,7 @@ class Scanner:
         self._watch = Watch(spool.folder(PENDING))
         nature = volume.of(spool.folder(PENDING)).nature
         self.is_local = volume.reports_events(nature)
-        self._ends_by_itself = core.options.drain or core.options.max_jobs is not None
+        self._ends_on_its_own = core.options.drain or core.options.max_jobs is not None
         self._may_arm = self.is_local or nature == volume.UNKNOWN
         scan_s = core.session.settings.scan_s
         self._scan_s = scan_s if self.is_local else min(scan_s, BLIND_SCAN_S)
@@ -139,7 +139,7 @@ class Scanner:
             self._calm_until_s = math.inf
         elif not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
             self._calm_until_s = min(self._calm_until_s, now_s + _CALM_S)
-            if self._ends_by_itself and now_s < self._calm_until_s:
+            if self._ends_on_its_own and now_s < self._calm_until_s:
                 return
             if self._watch.arm():
                 self.scan_soon()

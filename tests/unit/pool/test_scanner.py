@@ -39,7 +39,7 @@ def test_a_batch_whose_stripe_cannot_be_opened_pauses_no_pool(pool: StillPool, d
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the watch starts a thread")
-def test_a_pool_that_ends_by_itself_is_calm_for_a_while_before_it_watches(spool: SpoolDir, settings: Settings) -> None:
+def test_a_pool_that_ends_on_its_own_is_calm_for_a_while_before_it_watches(spool: SpoolDir, settings: Settings) -> None:
     """Its last jobs end within that time, as a rule; a pool that goes on watches at once."""
     for options, is_patient in (({}, False), ({"drain": True}, True), ({"max_jobs": 3}, True)):
         made = StillPool(spool, settings, **options)
