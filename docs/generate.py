@@ -310,8 +310,8 @@ FILE_PLACEHOLDERS = """\
 | `{subfolder}` | the path of its subfolder (`2026/May`); at the top it is empty, and `{subfolder}/` is too |
 | `{out}` | the folder of the key `out` |
 
-A placeholder may be a part of a word. A file whose name would make a word begin with `-` is left in the inbox, and
-`queuectl status` says why. Write `{{` and `}}` for braces that stay.
+A placeholder may be a part of a word. A file whose name would make a word begin with `-`, `+` or `@` is left in the
+inbox, and `queuectl status` says why. Write `{{` and `}}` for braces that stay.
 """.splitlines()
 
 

@@ -1,8 +1,9 @@
-"""What is in examples/ works; compress_stdlib.py is run by tests/e2e/test_example.py, scan_folder.py by a recipe,
-cluster.py by tests/cluster/test_example.py."""
+"""What is in examples/ works; compress_stdlib.py is run by tests/e2e/test_example.py, cluster.py by
+tests/cluster/test_example.py."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.model import inbox as model_inbox
 from queuectl.model.settings import defaults
 from queuectl.model.times import parse_duration
 from queuectl.spool.folder import SpoolDir
+from queuectl.system import environment
 from tests.helpers import wait_until
 from tests.pool import queuectl
 
@@ -44,7 +47,11 @@ def test_every_example_is_known_to_a_test() -> None:
         "container",
         "container/Dockerfile",
         "container/compose.yaml",
-        "scan_folder.py",
+        "scanner",
+        "scanner/Invoice 7.pdf",
+        "scanner/README.md",
+        "scanner/queuectl.toml",
+        "scanner/thumbnail.py",
         "watch_folder.py",
     }
     linked = re.findall(r"\]\(([^)#]+)", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
@@ -52,9 +59,7 @@ def test_every_example_is_known_to_a_test() -> None:
     assert {name for name in found if "/" not in name} - {"README.md"} <= set(linked)
 
 
-@pytest.mark.parametrize(
-    "name", ["check_queue.py", "cluster.py", "compress_stdlib.py", "scan_folder.py", "watch_folder.py"]
-)
+@pytest.mark.parametrize("name", ["check_queue.py", "cluster.py", "compress_stdlib.py", "watch_folder.py"])
 def test_each_program_explains_itself(name: str) -> None:
     """`--help` works, and the first line of the text says what the example is for."""
     done = subprocess.run([sys.executable, EXAMPLES / name, "--help"], capture_output=True, text=True, timeout=60)
@@ -108,6 +113,68 @@ def test_many_changes_of_a_folder_lead_to_one_rebuild(spool: SpoolDir, tmp_path:
     ids = [subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout for _ in range(3)]
     [name] = spool.waiting_names()
     assert name.startswith(f"{ids[-1].strip()},due=") and len(spool.job_names("done")) == 2
+
+
+SCANNER = EXAMPLES / "scanner"
+SCANNER_STEPS = re.findall(r"(?ms)^```bash\n(.*?)^```$", (SCANNER / "README.md").read_text(encoding="utf-8"))
+HAS_PILLOW = importlib.util.find_spec("PIL") is not None
+
+
+def test_the_settings_of_the_scanner_folder_are_settings() -> None:
+    """Both inboxes, also where their programs are missing."""
+    section = tomllib.loads((SCANNER / "queuectl.toml").read_text(encoding="utf-8"))["inbox"]
+    assert [inbox.owner for inbox in model_inbox.parse(section, path="queuectl.toml")] == ["scans", "photos"]
+
+
+def test_a_scanner_folder_makes_a_text_of_each_document(tmp_path: Path) -> None:
+    """P2, P6: the steps of its README, as they are: a text and a thumbnail in done/, a broken file run again."""
+    if sys.platform == "win32" or shutil.which("bash") is None:
+        pytest.skip("the steps are for a POSIX shell")
+    if shutil.which("pdftotext", path=environment.minimal_here()["PATH"]) is None:
+        pytest.skip("pdftotext is not installed (Debian: poppler-utils)")
+    example, bin_dir = tmp_path / "example", tmp_path / "bin"
+    shutil.copytree(SCANNER, example)
+    settings = (example / "queuectl.toml").read_text(encoding="utf-8")
+    if not HAS_PILLOW:
+        settings = settings.partition("# A thumbnail")[0]
+    settings = settings.replace("settle_s = 2 ", "settle_s = 0.2 ").replace('"python3"', json.dumps(sys.executable))
+    (example / "queuectl.toml").write_text(settings, encoding="utf-8")
+    bin_dir.mkdir()
+    (bin_dir / "queuectl").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m queuectl "$@"\n')
+    (bin_dir / "queuectl").chmod(0o755)
+    office = tmp_path / "office"
+    office.mkdir(mode=0o755)
+    environ = {key: text for key, text in os.environ.items() if not key.startswith("QUEUECTL")}
+    environ |= {"EXAMPLE": str(example), "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(step: str) -> str:
+        words = ["bash", "-euo", "pipefail", "-c", step]
+        done = subprocess.run(words, cwd=office, env=environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (step, done.stdout, done.stderr)
+        return done.stdout
+
+    set_up, use, again = SCANNER_STEPS
+    scans = office / "scans"
+    try:
+        run(set_up)
+        if HAS_PILLOW:
+            from PIL import Image
+
+            Image.new("RGB", (900, 600), "navy").save(office / "photos" / "sea.png")
+        assert "scans" in run(use)
+        wait_until((scans / "failed" / "broken.pdf").exists)
+        wait_until((scans / "done" / "Invoice 7.txt").exists)
+        assert "forty-two euros" in (scans / "done" / "Invoice 7.txt").read_text()
+        assert "May not be a PDF file" in (scans / "failed" / "broken.pdf.failed.txt").read_text()
+        run(again)
+        wait_until((scans / "done" / "broken.txt").exists)
+        assert os.listdir(scans / "failed") == []
+        if HAS_PILLOW:
+            wait_until((office / "photos" / "done" / "sea.thumb.jpg").exists)
+            with Image.open(office / "photos" / "done" / "sea.thumb.jpg") as made:
+                assert max(made.size) == 320
+    finally:
+        run("queuectl worker stop")
 
 
 def test_the_figures_and_keys_to_alert_on_exist(spool: SpoolDir) -> None:

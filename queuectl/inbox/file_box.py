@@ -200,7 +200,8 @@ class FileBox:
         path, home = self._back.to(sub)
         for name in [each for each in there if not self._is_marker(each, there)]:
             marker = self._marker_of(name)
-            target = self._free(home, name)
+            room = max(0, len(os.fsencode(marker)) - len(os.fsencode(name)))  # for the marker of another name
+            target = self._free(home, name, room=room)
             while True:
                 if marker in there and place.look(marker) is not None:
                     self._move(place, marker, home, self._marker_of(target))
@@ -208,7 +209,7 @@ class FileBox:
                     place.move(name, home, target)
                     break
                 except FileExistsError:
-                    target = self._free(home, name)
+                    target = self._free(home, name, room=room)
             moved.append(subfolders.join(path, target))
         for name in place.names():  # a marker without its file
             self._move(place, name, home, name)
@@ -413,9 +414,12 @@ class FileBox:
         disk.create(place.entry(_TEMPORARY), seal(text), sync=False, mode=disk.FILE_MODE, at=place.at)
         place.move(_TEMPORARY, to, name)
 
-    def _free(self, to: Place, name: str, *, with_text: bool = False) -> str:
-        """Return the first free name like `name` in a folder; `with_text`: whose text is free, or without a file."""
-        for each in _numbered(name, room=len(FAILED_TEXT) if with_text else 0):
+    def _free(self, to: Place, name: str, *, with_text: bool = False, room: int = 0) -> str:
+        """Return the first free name like `name` in a folder; `with_text`: whose text is free, or without a file.
+
+        `room` bytes of a file's name are left for an ending.
+        """
+        for each in _numbered(name, room=len(FAILED_TEXT) if with_text else room):
             if to.look(each) is None and (not with_text or self._is_text_free(to, each + FAILED_TEXT)):
                 return each
         raise FileExistsError(17, f"there are {_NUMBERS_MOST} files of this name", name)

@@ -13,6 +13,7 @@ from queuectl.inbox.file_box import FileBox
 from queuectl.inbox.file_handover import Note, note_of
 from queuectl.inbox.kept import Kept
 from queuectl.inbox.owed import Owed
+from queuectl.inbox.state import InboxEnd
 from queuectl.jobs import error_text
 from queuectl.model import record, times
 from queuectl.model.file_command import DELETE, KEEP
@@ -47,6 +48,8 @@ class FileEnds:
         """By subfolder, what `failed_mark` was when its texts were looked at last."""
         self._moved: list[str] = []
         """The jobs whose files this call has moved."""
+        self.last: dict[str, InboxEnd] = {}
+        """The last file that went to done/ and to failed/, by the state of its job; only to show it."""
 
     def settle(self, box: FileBox) -> None:
         """Move the files of jobs that have ended. A file that cannot be moved now keeps no other one back.
@@ -102,16 +105,20 @@ class FileEnds:
             box.finish(job_id, DONE, note.name)
         else:
             box.finish(job_id, self._inbox.on_success, note.name)
-        self._has_moved(box, job_id)
+        self._has_moved(box, job_id, DONE, note.name, item)
 
     def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
         note = self._note(box, job_id, item)
         text = self._text(job_id, note.name, item) if self._inbox.receipts else ""
         box.finish(job_id, self._inbox.on_failure, note.name, text=text)
-        self._has_moved(box, job_id)
+        self._has_moved(box, job_id, DLQ, note.name, item)
 
-    def _has_moved(self, box: FileBox, job_id: str) -> None:
+    def _has_moved(self, box: FileBox, job_id: str, state: str, name: str, item: record.Record | None) -> None:
         self._moved.append(job_id)
+        last = None if item is None else item.standing().last
+        ended_at = times.to_text(self._clock.now()) if last is None else last.at
+        if state not in self.last or ended_at >= self.last[state].ended_at:  # the notes are in no order of time
+            self.last[state] = InboxEnd(name, job_id, ended_at)
         if box.has_many_open:
             self._forget_moved(box)
             box.close_ends()

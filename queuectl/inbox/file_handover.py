@@ -26,6 +26,10 @@ from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
+_OF_ONE_FILE = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ETXTBSY, errno.EBUSY, errno.ENAMETOOLONG, errno.EINVAL)
+)
+
 
 class Note(NamedTuple):
     """What is noted of a file while its job exists: its path, its version, whether nobody could write to it then."""
@@ -145,5 +149,5 @@ def _written(note: Note) -> bytes:
 
 
 def is_of_one_file(error: OSError) -> bool:
-    """Return whether an error of a claim is this file's: it may not be moved or read, or its folder is of a mount."""
-    return error.errno in (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ETXTBSY, errno.EBUSY)
+    """Return whether an error is this file's: it may not be moved or read, or no file here may have such a name."""
+    return error.errno in _OF_ONE_FILE

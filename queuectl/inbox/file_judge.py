@@ -19,7 +19,7 @@ from queuectl.model import file_command, names, subfolders
 from queuectl.model.inbox import Inbox
 from queuectl.spool.session import Session
 
-_TOKEN_CHARS = 6
+TOKEN_CHARS = 6
 # Linux opens no longer path, in bytes.
 _PATH_MOST = 4000
 
@@ -78,8 +78,7 @@ class FileJudge:
 
     def new_id(self, path: str) -> str:
         """Return an id for the job of a file, with random letters: the same name comes again and again."""
-        made = admission.id_for(self._inbox.owner, file_command.split_ending(subfolders.split(path)[1])[0])
-        return names.with_suffix(made, names.new_token(self._session.rng, _TOKEN_CHARS))
+        return names.with_suffix(id_of(self._inbox, path), names.new_token(self._session.rng, TOKEN_CHARS))
 
     def prepare(self, name: str, job_id: str, path: str) -> Prepared:
         """Return the record of the job for the file `name` (a path in the inbox), which will be at `path`.
@@ -107,6 +106,11 @@ class FileJudge:
         }
         document |= {key: value for key, value in further.items() if value is not None}
         return self._producer.prepare(document, by=BY, file=name, claimed=path)
+
+
+def id_of(inbox: Inbox, path: str) -> str:
+    """Return the id of the jobs of a file, before its random letters."""
+    return admission.id_for(inbox.owner, file_command.split_ending(subfolders.split(path)[1])[0])
 
 
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from queuectl.errors import InvalidJobError
+from queuectl.inbox import state
 from queuectl.inbox.file_box import ClaimedError, FileBox, Seen
 from queuectl.inbox.file_ends import FileEnds
 from queuectl.inbox.file_handover import FileHandover, is_of_one_file
@@ -26,8 +27,9 @@ from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
 from queuectl.inbox.subfolder_walk import FOLDERS_MOST, Found, Identity, SubfolderWalk
 from queuectl.model import subfolders, times
 from queuectl.model.inbox import Inbox
-from queuectl.model.lifecycle import STATES
+from queuectl.model.lifecycle import DLQ, DONE, STATES
 from queuectl.model.notice import INFO, WARNING
+from queuectl.model.text import command_text
 from queuectl.spool.session import Session
 from queuectl.system import files, sharing
 
@@ -70,6 +72,10 @@ class FilePoller(Polling[FileBox]):
         self._kept = self._ends.kept
         self._kept_seen = 0
         """How many files the last poll found that are kept and have not changed."""
+        earlier = state.read(session.spool, inbox.owner)
+        if earlier is not None and earlier.path == path:
+            ends = {DONE: earlier.last_done, DLQ: earlier.last_failed}
+            self._ends.last.update({kind: end for kind, end in ends.items() if end is not None})
 
     @property
     def is_drained(self) -> bool:
@@ -253,6 +259,11 @@ class FilePoller(Polling[FileBox]):
 
     def _is_whole(self, box: FileBox, name: str, seen: Seen, known: _Arriving | None) -> bool:
         """Return whether a file may be taken now; if not, note why not."""
+        try:
+            self._judge.command_for(box.path_of("", name), sub=subfolders.split(name)[0])
+        except InvalidJobError as error:
+            self._refused[name] = f"{error}; {error.hint}"
+            return False
         if self._inbox.done_file:
             marker = self._judge.marker_of(name)
             found = box.look(marker)
@@ -266,11 +277,6 @@ class FilePoller(Polling[FileBox]):
             if now_s - known.since_s < self._settle_s:
                 self._arriving[name] = known._replace(why="")
                 return False
-        try:
-            self._judge.command_for(box.path_of("", name), sub=subfolders.split(name)[0])
-        except InvalidJobError as error:
-            self._refused[name] = f"{error}; {error.hint}"
-            return False
         if box.has_writer(name):
             self._watch(name, seen, _WRITER, known)
             return False
@@ -311,4 +317,8 @@ class FilePoller(Polling[FileBox]):
             refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),
             kept=self._kept_seen,
             subfolders=len(self._found.folders),
+            command=command_text(self._inbox.command),
+            working=self._ends.owed.count,
+            last_done=self._ends.last.get(DONE),
+            last_failed=self._ends.last.get(DLQ),
         )

@@ -190,7 +190,8 @@ def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int],
         who = f"its owner, user {trust.user_name(info.st_uid)}, can change it"
         if is_last:
             hint = f"chown {trust.me()} {trust.quoted(path)}; "
-            hint += "then give producers access with chmod 1777, or with chmod 2770 and their group"
+            mode = "3770" if inbox.mode == "files" else "2770"
+            hint += f"then give producers access with chmod 1777, or with chmod {mode} and their group"
         else:
             hint = f"use an inbox in a folder of root or of user {trust.me()}, such as /srv/drop/{inbox.owner}"
         raise UntrustedSpoolError(path, cause=f"{who}, and so {does}", hint=hint, what=_refusing(path, inbox))

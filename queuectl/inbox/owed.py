@@ -29,6 +29,8 @@ class Owed:
         self._clock = session.clock
         self._sync = session.syncs_accepted
         self._folder = os.path.join(session.spool.owed_dir, owner)
+        self.count = 0
+        """How many jobs the last call of `settle` left."""
         self._seen: object = None
         self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
 
@@ -58,6 +60,7 @@ class Owed:
     def forget(self, job_id: str) -> None:
         """Delete a note. Raises OSError."""
         disk.unlink(os.path.join(self._folder, job_id))
+        self.count -= 1
 
     def waiting(self) -> int:
         """Return how many of the jobs are in pending/. A copy of a job's file does not count twice."""
@@ -77,6 +80,7 @@ class Owed:
         """
         marks = tuple(files.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
         ids = self.ids()
+        self.count = len(ids)
         is_time = self._clock.monotonic() >= self._next_sweep_s
         if not ids or (not is_time and (marks, len(ids)) == self._seen):
             return

@@ -223,4 +223,7 @@ def _news(state: InboxState) -> object:
         state.kept,
         state.taken,
         state.trouble,
+        state.working,
+        state.last_done,
+        state.last_failed,
     )

@@ -38,6 +38,14 @@ class InboxRefusal(msgspec.Struct, frozen=True):
     rejected_at: str
 
 
+class InboxEnd(msgspec.Struct, frozen=True):
+    """The last file whose job ended in one way: its name, the job, and when that ended, RFC 3339."""
+
+    name: str
+    job_id: str
+    ended_at: str
+
+
 class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     """One inbox, as its process saw it last. `rejected` counts the rejected files that are there now."""
 
@@ -68,6 +76,12 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     taken: int = 0
     """How many files were accepted since the process started."""
     trouble: str = ""
+    command: str = ""
+    """files: the command of the settings, as one text."""
+    working: int = 0
+    """files: how many files are in working/ for jobs that have not ended."""
+    last_done: InboxEnd | None = None
+    last_failed: InboxEnd | None = None
 
 
 def publish(spool: SpoolDir, state: InboxState) -> None:
@@ -87,19 +101,21 @@ def _as_texts(value: Any) -> Any:
     return [_as_texts(each) for each in value] if isinstance(value, list | tuple) else value
 
 
+def read(spool: SpoolDir, owner: str) -> InboxState | None:
+    """Return the state of an inbox; None if it has none, or it is unreadable."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(files.read(spool.inbox_path(owner, "json"), _MAX_BYTES).data, type=InboxState)
+    return None
+
+
 def read_all(spool: SpoolDir) -> list[InboxState]:
     """Return the states of all inboxes, by owner. Skip unreadable files."""
     try:
         listed = sorted(files.names(spool.inbox_dir))
     except OSError:
         return []
-    found = []
-    for name in listed:
-        if name.endswith(_ENDING):
-            with contextlib.suppress(OSError, msgspec.MsgspecError):
-                data = files.read(spool.inbox_path(name.removesuffix(_ENDING), "json"), _MAX_BYTES).data
-                found.append(msgspec.json.decode(data, type=InboxState))
-    return found
+    found = [read(spool, name.removesuffix(_ENDING)) for name in listed if name.endswith(_ENDING)]
+    return [state for state in found if state is not None]
 
 
 def remove(spool: SpoolDir, owner: str) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import os
 
 from queuectl.errors import DamagedRecordError
-from queuectl.model import exit_status, history, record
+from queuectl.model import exit_status, history, record, taken_file
 from queuectl.model.lifecycle import (
     ABANDONED,
     CANCELLED,
@@ -163,8 +163,10 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
         lines += ["", *_because_of(safe(item.id), safe(last.after), is_dead=is_dead)]
     else:
         lines += ["", *_printed(spool, item), ""]
+    taken = taken_file.of(item.history)
+    again = f"drag {shown} to {PENDING}/ (or: queuectl retry {safe(item.id)})"
     lines += [
-        f"To run it again: drag {shown} to {PENDING}/ (or: queuectl retry {safe(item.id)}).",
+        f"To run it again: {again if taken is None else safe(taken.way_back)}.",
         f"To delete it:    delete {shown} (or: queuectl dlq purge {safe(item.id)}).",
         f"queuectl deletes this text when {shown} is no longer here.",
         "",

@@ -8,13 +8,12 @@ as soon as a pool looks.
 from __future__ import annotations
 
 import contextlib
-import os
 
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.jobs import error_text, repair, uniques
 from queuectl.jobs.revive import Reviver
-from queuectl.model import history, names, record
-from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, REQUEUED
+from queuectl.model import history, names, record, taken_file
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED
 from queuectl.spool import victims
 from queuectl.spool.layout import name_for
 from queuectl.spool.lookup import Job, find_in, load
@@ -71,19 +70,12 @@ def _check_file(item: record.Record) -> None:
     Raises:
         QueuectlError: where the file is now, and what to do.
     """
-    entered = next((event for event in item.history if event.event == ENQUEUED), None)
-    if entered is None or not (claimed := entered.claimed):
-        return
-    if files.sig_of(claimed) is None:
-        sub = entered.file.rpartition("/")[0]
-        inbox = os.path.dirname(claimed)
-        for _ in range((sub.count("/") + 1 if sub else 0) + 2):  # the subfolder, the folder of the job, working/
-            inbox = os.path.dirname(inbox)
-        inbox = os.path.join(inbox, *sub.split("/")) if sub else inbox
+    taken = taken_file.of(item.history)
+    if taken is not None and files.sig_of(taken.path) is None:
         raise QueuectlError(
             f"the file of job {item.id} is no longer in the working folder of its inbox",
-            cause=f"{claimed} was moved when the job ended, so the command would not find it",
-            hint=f"move the file {os.path.basename(claimed)} back into {inbox}: it becomes a new job there",
+            cause=f"{taken.path} was moved when the job ended, so the command would not find it",
+            hint=taken.way_back,
         )
 
 

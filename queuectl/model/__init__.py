@@ -44,6 +44,7 @@ __all__ = [
     "sizes",
     "spec",
     "subfolders",
+    "taken_file",
     "text",
     "tick_name",
     "times",

@@ -2,7 +2,7 @@
 
 Computes only. No shell reads the words. The producer of a file decides its name and content, so a name must not become
 a program, a program's text or an option (promise P10): the parser refuses a placeholder where a program expects code,
-and `fill_in` refuses a name that would begin a word with a dash.
+and `fill_in` refuses a name that would begin a word like an option.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_-]+)\}")
 _AT_TOP = re.compile(r"(\{\{|\}\})|\{subfolder\}[\\/]*" if sys.platform == "win32" else r"(\{\{|\}\})|\{subfolder\}/*")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _FOLDER = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]{1,100}")
+# What an option begins with: `-x`, `+cmd` (vim, less, sort), `@file` with more arguments (gcc, java, 7z).
+_OPTION_SIGNS = ("-", "+", "@")
 WORKING, DELETE, KEEP = "working", "delete", "keep"
 
 
@@ -143,7 +145,7 @@ def fill_in(words: tuple[str, ...], path: str, *, out: str, subfolder: str = "")
         subfolder: the path of its subfolder in the inbox, as this system writes it; "" at the top.
 
     Raises:
-        InvalidJobError: a word would begin with a dash, like an option.
+        InvalidJobError: a word would begin like an option, because of the name.
     """
     separators = "\\/" if sys.platform == "win32" else "/"
     at = max(path.rfind(each) for each in separators)
@@ -155,8 +157,9 @@ def fill_in(words: tuple[str, ...], path: str, *, out: str, subfolder: str = "")
     for word in words:
         known = word if subfolder else _AT_TOP.sub(lambda found: found[1] or "", word)
         text = _filled(known, values)
-        if text.startswith("-") and not word.startswith("-"):
-            raise InvalidJobError(f"its name would become the option {text[:60]!r}", hint="rename the file")
+        if text.startswith(_OPTION_SIGNS) and text[0] != word[0]:
+            hint = "rename the file, or write {file} in the command instead"
+            raise InvalidJobError(f"its name would become the option {text[:60]!r}", hint=hint)
         if text == "" and known:
             raise InvalidJobError(f"its name leaves nothing of {word!r}", hint="rename the file")
         made.append(text)

@@ -135,6 +135,13 @@ def example() -> list[str]:
         "# max_waiting = 1000       # how many of its jobs may wait in the spool; other files stay in the inbox",
         "# max_per_minute = 60      # how many files are accepted or rejected per minute; 0 means no limit",
         "# max_rejected = 1000      # how many rejected files get their own text; one text lists the others",
+        "#",
+        "# Files that are work themselves: each PDF becomes a job of this command, and moves to done/ or failed/",
+        "# [[inbox]]",
+        '# path = "/srv/scans"',
+        '# mode = "files"',
+        '# match = ["*.pdf"]',
+        '# command = ["pdftotext", "{file}", "{folder}/{stem}.txt"]',
     ]
 
 
@@ -237,6 +244,6 @@ def _errors(path: str, texts: list[str]) -> InvalidSettingsError:
         f"{path or 'queuectl.toml'}: {'; '.join(texts)}",
         path=path,
         key=texts[0].partition(":")[0],
-        hint="docs/shares.md shows a whole example",
+        hint="whole examples: docs/shares.md; for mode files docs/files.md",
         mistakes=tuple(texts),
     )

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from queuectl.model import times
+from queuectl.model.inbox import FILES
 from queuectl.model.lifecycle import DLQ, DONE, FAILED, REJECTED, RUNNING, SKIPPED
 from queuectl.monitor.headline import headline
 from queuectl.monitor.heartbeat import STALE_S
-from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.inboxes import EndedFile, InboxRow
 from queuectl.monitor.nodes import sentence
 from queuectl.monitor.rows import ArrivingRow, Bucket
 from queuectl.monitor.snapshot import Snapshot, pace
@@ -23,8 +24,18 @@ VERSION = 1
 
 def inbox_document(row: InboxRow) -> dict[str, Any]:
     """Return the row of an inbox with its files and refusals."""
-    refused = [{key: getattr(each, key) for key in each.__struct_fields__} for each in row.refused]
-    return {**row._asdict(), "files": [each._asdict() for each in row.files], "refused": refused}
+    made = row._asdict()
+    made["files"] = [each._asdict() for each in row.files]
+    made["refused"] = [{key: getattr(each, key) for key in each.__struct_fields__} for each in row.refused]
+    if row.mode != FILES:
+        for key in ("command", "working", "last_done", "last_failed"):
+            del made[key]
+        return made
+    return made | {"last_done": _ended_file(row.last_done), "last_failed": _ended_file(row.last_failed)}
+
+
+def _ended_file(end: EndedFile | None) -> dict[str, Any] | None:
+    return None if end is None else {**end._asdict(), "ended_at": _text(end.ended_at)}
 
 
 def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState
+from queuectl.inbox.state import InboxEnd, InboxFile, InboxRefusal, InboxState
+from queuectl.model import times
+from queuectl.model.inbox import FILES
+
+
+class EndedFile(NamedTuple):
+    """The last file of an inbox whose job ended in one way."""
+
+    name: str
+    id: str
+    ended_at: float | None
 
 
 class InboxRow(NamedTuple):
@@ -34,6 +44,12 @@ class InboxRow(NamedTuple):
     """Subfolders whose files are taken too."""
     kept: int = 0
     """Files that stay in the inbox because their jobs have succeeded."""
+    command: str = ""
+    """Of an inbox of files, as the following: the command of the settings."""
+    working: int = 0
+    """How many files are in working/ for jobs that have not ended."""
+    last_done: EndedFile | None = None
+    last_failed: EndedFile | None = None
 
 
 def sentence(state: InboxState) -> str:
@@ -45,8 +61,10 @@ def sentence(state: InboxState) -> str:
         parts.append(f"{state.waiting} to be taken in" + (f", held back: {state.held_back}" if state.held_back else ""))
     if state.arriving:
         parts.append(f"{state.arriving} still arriving")
+    if state.working:
+        parts.append(f"{state.working} in working/")
     if state.rejected:
-        parts.append(f"{state.rejected} rejected")
+        parts.append(f"{state.rejected} {'refused' if state.mode == FILES else 'rejected'}")
     if state.kept:
         parts.append(f"{state.kept} kept after success")
     if state.left_alone:
@@ -60,7 +78,9 @@ def sentence(state: InboxState) -> str:
 def without_texts(state: InboxState) -> InboxState:
     """Return the state without names of files; of trouble, only that there is some."""
     trouble = "it is unavailable now" if state.trouble else ""
-    return msgspec.structs.replace(state, rows=(), refused=(), next=(), foreign=(), trouble=trouble)
+    return msgspec.structs.replace(
+        state, rows=(), refused=(), next=(), foreign=(), trouble=trouble, command="", last_done=None, last_failed=None
+    )
 
 
 def row(state: InboxState) -> InboxRow:
@@ -82,4 +102,23 @@ def row(state: InboxState) -> InboxRow:
         files=state.rows,
         refused=state.refused,
         subfolders=state.subfolders,
+        command=state.command,
+        working=state.working,
+        last_done=_ended(state.last_done),
+        last_failed=_ended(state.last_failed),
     )
+
+
+def lines_of(row: InboxRow) -> list[str]:
+    """Return all that is known of the files of an inbox, a line for each. Not yet safe."""
+    lines = [row.path, *([f"command: {row.command}"] if row.command else [])]
+    lines += [f"arriving: {each.name}: {each.why}" for each in row.files]
+    lines += [f"refused: {each.name}: {each.why}" for each in row.refused]
+    for what, end in (("last done", row.last_done), ("last failed", row.last_failed)):
+        if end is not None:
+            lines.append(f"{what}: {end.name} (job {end.id})")
+    return lines
+
+
+def _ended(end: InboxEnd | None) -> EndedFile | None:
+    return None if end is None else EndedFile(end.name, end.job_id, times.instant(end.ended_at))

@@ -12,6 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from queuectl.model import times
+from queuectl.model.inbox import FILES
 from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.snapshot import Snapshot, pace
 from queuectl.spool.counts import Totals
@@ -81,6 +83,7 @@ class _Figures(Collector):
         )
         yield from _queues(found)
         yield from _schedules(found)
+        yield from _inboxes(found)
         if found.totals is not None:
             yield _ended(found.totals)
         speed = pace(found.finishes)._asdict()
@@ -129,6 +132,38 @@ def _schedules(found: Snapshot) -> Iterator[Metric]:
         "schedule",
         {row.schedule: row.skipped for row in rows},
     )
+
+
+def _inboxes(found: Snapshot) -> Iterator[Metric]:
+    """Yield the figures of the inboxes that the settings name, by the owner of their jobs."""
+    rows = found.inboxes
+    if not rows:
+        return
+    files = GaugeMetricFamily(
+        "queuectl_inbox_files",
+        "Files in an inbox: to be taken in, still arriving, rejected, and in working/ (mode files).",
+        labels=["owner", "state"],
+    )
+    for row in rows:
+        counts = {"waiting": row.waiting, "arriving": row.arriving, "rejected": row.rejected}
+        if row.mode == FILES:
+            counts["working"] = row.working
+        for state, count in counts.items():
+            files.add_metric([row.owner, state], float(count))
+    yield files
+    yield _by(
+        "queuectl_inbox_unavailable",
+        "1 while an inbox cannot be read, or is refused.",
+        "owner",
+        {row.owner: bool(row.trouble) for row in rows},
+    )
+    if listed := {row.owner: at for row in rows if (at := times.instant(row.listed_at)) is not None}:
+        yield _by(
+            "queuectl_inbox_listed_timestamp_seconds",
+            "When an inbox was listed last, seconds since 1970 UTC.",
+            "owner",
+            listed,
+        )
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError
 from queuectl.inbox import kept
 from queuectl.inbox.state import InboxState, read_all
-from queuectl.model import history, names, record, times
+from queuectl.model import history, names, record, taken_file, times
 from queuectl.model.inbox import FILES
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING, SKIPPED
-from queuectl.monitor import family, live, rejected, waiting
+from queuectl.monitor import family, files_taken, live, rejected, waiting
 from queuectl.monitor.reason import Reason
 from queuectl.monitor.results import refused, why_dead
 from queuectl.spool import batch, lookup, schedule_files
@@ -52,7 +52,9 @@ def explain(session: Session, typed: str, *, now_at: float) -> Answer:
                 return answer
             if (answer := _schedule(session, typed)) is not None:
                 return answer
-            raise
+            if not (typed := files_taken.job_of(session, typed)):
+                raise
+            continue
         found = named or session.spool.find(job_id) or _drop(session, job_id)
         try:
             if found is not None:
@@ -157,6 +159,13 @@ def _kept(spool: SpoolDir, state: InboxState, name: str) -> Reason | None:
     return Reason("kept", text, f"to run it again: touch {os.path.join(state.path, name)}")
 
 
+def _way_back(item: record.Record) -> str:
+    """Return what runs an ended job again: a command, or for a file that has left working/ a move by hand."""
+    taken = taken_file.of(item.history)
+    moved = taken is not None and files.sig_of(taken.path) is None
+    return taken.way_back if taken is not None and moved else f"queuectl retry {item.id}"
+
+
 def _drop(session: Session, job_id: str) -> Located | None:
     """Return a drop whose name differs from its id."""
     try:
@@ -173,7 +182,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     item = session.spool.read(found.state, found.name).record
     if found.state == RUNNING:
         return [_running(session.spool, item, now_at)]
-    again = f"queuectl retry {item.id}"
+    again = _way_back(item)
     if found.state == DONE:
         ended_at = times.instant(last.at) if (last := item.standing().last) is not None else None
         ago = f" {waiting.ago(ended_at, now_at)}" if ended_at is not None else ""

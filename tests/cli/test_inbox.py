@@ -94,7 +94,7 @@ def test_subfolders_are_known(queuectl: Commands, spool: SpoolDir, folders: Path
     text = Path(spool.settings_path).read_text()
     Path(spool.settings_path).write_text(
         text.replace("--title=", "--in={{subfolder}}")
-        .replace('"*.pdf"]', '"*.pdf"]\nrecursive = 1', 1)
+        .replace('\nmatch = ["*.pdf"]', '\nmatch = ["*.pdf"]\nrecursive = 1', 1)
         .replace("{{", "{")
         .replace("}}", "}")
     )

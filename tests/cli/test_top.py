@@ -153,7 +153,7 @@ def test_a_queue_without_workers_says_so() -> None:
 
 
 def test_groups_come_in_the_order_of_the_page() -> None:
-    """Running (longest run first), waiting in order of runs, dead, finished, queues, schedules, workers, rejected."""
+    """Running (longest run first), waiting in order of runs, dead, finished, then the rest."""
     run = RunRow("b", 1, "w", NOON_AT - 1, None, "true", True)
     found = full(
         runs=(run, run._replace(id="a", started_at=NOON_AT - 9)),
@@ -173,6 +173,7 @@ def test_groups_come_in_the_order_of_the_page() -> None:
         top_rows.SCHEDULE,
         top_rows.GROUP,
         top_rows.POOL,
+        top_rows.INBOX,
         REJECTED,
     ]
     assert [row.name for group in shown.values() for row in group.rows][:7] == [*"abcdefg"]

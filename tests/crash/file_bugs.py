@@ -11,6 +11,8 @@ FILE_SWEEP, POLLER, COMMAND, KEPT = (
     "unit/inbox/test_kept.py",
 )
 BELOW = "unit/inbox/test_subfolders.py"
+NAMES = ("hostile/test_file_names.py", "hostile/test_files.py")
+LIMITS = ("unit/inbox/test_file_limits.py",)
 TESTS = (FILE_SWEEP, POLLER, COMMAND)
 
 BUGS = (
@@ -49,7 +51,7 @@ BUGS = (
         "the end of a file's job is forgotten before its file has moved",
         "inbox/file_ends",
         """        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
-        self._has_moved(box, job_id)
+        self._has_moved(box, job_id, DLQ, note.name, item)
 """,
         """        self.owed.forget(job_id)
         box.finish(job_id, self._inbox.on_failure, note.name, text=text)
@@ -275,10 +277,98 @@ BUGS = (
     Bug(
         "a name may become an option",
         "model/file_command",
-        """        if text.startswith("-") and not word.startswith("-"):
+        """        if text.startswith(_OPTION_SIGNS) and text[0] != word[0]:
 """,
         """        if False:
 """,
         TESTS,
+    ),
+    Bug(
+        "a name may begin like a file of arguments",
+        "model/file_command",
+        """_OPTION_SIGNS = ("-", "+", "@")
+""",
+        """_OPTION_SIGNS = ("-",)
+""",
+        NAMES,
+    ),
+    Bug(
+        "a name that is too long for its marker stops the inbox",
+        "inbox/file_handover",
+        "errno.ENAMETOOLONG, ",
+        "",
+        NAMES,
+    ),
+    Bug(
+        "a file that comes back under another name leaves no room for its marker",
+        "inbox/file_box",
+        """room = max(0, len(os.fsencode(marker)) - len(os.fsencode(name)))""",
+        """room = 0""",
+        NAMES,
+    ),
+    Bug(
+        "status shows the name of a refused file as it is",
+        "cli/commands/status",
+        """line(f"    {safe(refused.name)}  """,
+        """line(f"    {refused.name}  """,
+        NAMES,
+    ),
+    Bug(
+        "the text about a failed file shows its name as it is",
+        "inbox/file_ends",
+        """f"The job for {safe(name)} """,
+        """f"The job for {name} """,
+        NAMES,
+    ),
+    Bug(
+        "a refused name settles again at each poll",
+        "inbox/file_poller",
+        """            self._refused[name] = f"{error}; {error.hint}"
+            return False
+        if self._inbox.done_file:
+""",
+        """            if known is not None:
+                self._refused[name] = f"{error}; {error.hint}"
+                return False
+        if self._inbox.done_file:
+""",
+        LIMITS,
+    ),
+    Bug(
+        "max_per_minute does not hold for files",
+        "inbox/file_poller",
+        """                    self._limits.count(taken=True)
+""",
+        "",
+        LIMITS,
+    ),
+    Bug(
+        "jobs that run count as waiting",
+        "inbox/file_poller",
+        "self._limits.begin(self._ends.owed.waiting())",
+        "self._limits.begin(len(self._ends.owed.ids()))",
+        LIMITS,
+    ),
+    Bug(
+        "files of all inboxes have one owner",
+        "inbox/file_judge",
+        """            "owner": inbox.owner,
+""",
+        "",
+        LIMITS,
+    ),
+    Bug(
+        "a failed file has a text although receipts are off",
+        "inbox/file_ends",
+        " if self._inbox.receipts else",
+        " if True else",
+        LIMITS,
+    ),
+    Bug(
+        "a restarted receiver does not know what ended last",
+        "inbox/file_poller",
+        "if earlier is not None and earlier.path == path:",
+        "if False:",
+        LIMITS,
     ),
 )

@@ -22,12 +22,27 @@ TAKEN = (
     *("{file}.pdf", "{out}", "{{name}}", "{", "}{", "%s%n.pdf", "$(touch pwned).pdf", "`touch pwned`.pdf"),
     *("a;b|c&d.pdf", "a\\b.pdf", "a'\"b.pdf", " leading.pdf", "trailing .pdf ", "é\u0301.pdf", "\u202egpj.pdf"),
     *("\ufeff", "%PATH%.pdf", "!x.pdf", "*.pdf", "?.pdf", "[a].pdf", "a,prio=9,by=root.json", "a.json", "a.jsonl"),
-    *("a,hold.json", "x" * 251 + ".pdf", "ü" * 127, "=x", "@x", "+x", "&", "a=b", "CON .x", "working.pdf"),
+    *("a,hold.json", "x" * 251 + ".pdf", "ü" * 127, "=x", "&", "a=b", "CON .x", "working.pdf"),
     *("done.pdf", "\\", "'", "a.PDF"),
 )
 # These stay where they are, and stop nothing.
 LEFT = (
-    *("-rf", "--exec=x", "-", "a\nb.pdf", "a\rb", "\t", "a\x1b[31m.pdf", "a\x7f", ".x", "..x", "..pdf", "..."),
+    *(
+        "-rf",
+        "--exec=x",
+        "-",
+        "+!x",
+        "@x",
+        "a\nb.pdf",
+        "a\rb",
+        "\t",
+        "a\x1b[31m.pdf",
+        "a\x7f",
+        ".x",
+        "..x",
+        "..pdf",
+        "...",
+    ),
     *("~x", "#x#", "x~", "x.tmp", "x.part", "x.crdownload", "desktop.ini", "x.failed.txt"),
     "a (conflicted copy).pdf",
 )

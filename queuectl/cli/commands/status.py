@@ -13,11 +13,13 @@ from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
 from queuectl.errors import InvalidSettingsError, os_words
 from queuectl.model import times
+from queuectl.model.inbox import FILES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
 from queuectl.model.times import format_duration
 from queuectl.monitor import nodes
 from queuectl.monitor.headline import headline
+from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.rows import RunRow
 from queuectl.monitor.snapshot import Snapshot, size_text
 from queuectl.monitor.status import advise, collect, document
@@ -255,6 +257,22 @@ def _print_inboxes(found: Snapshot) -> None:
         for row in inbox.files[:_FILES_SHOWN]:
             quiet = format_duration(round(row.quiet_s))
             line(f"    {safe(row.name)}  {row.size} bytes, unchanged for {quiet}: {_short(row.why)}")
+        if inbox.mode == FILES:
+            _print_files(inbox, found.taken_at)
+
+
+def _print_files(inbox: InboxRow, now_at: float) -> None:
+    """Print what else is known of an inbox of files: files that stay there and why, and the files that ended last."""
+    for refused in inbox.refused[:_FILES_SHOWN]:
+        line(f"    {safe(refused.name)}  {paint('refused', 'yellow')}: {_short(refused.why)}")
+    if (more := inbox.rejected - len(inbox.refused[:_FILES_SHOWN])) > 0:
+        line(f"    ... and {more} more refused (queuectl inbox list --json)")
+    for what, end in (("last done", inbox.last_done), ("last failed", inbox.last_failed)):
+        if end is not None:
+            when = "" if end.ended_at is None else f"  {ago(end.ended_at, now_at)}"
+            line(f"    {what}: {safe(end.name)}{when}  (job {safe(end.id)})")
+    if inbox.command:
+        line(f"    command: {_short(inbox.command)}")
 
 
 def _print_foreign(found: Snapshot, *, everything: bool) -> None:

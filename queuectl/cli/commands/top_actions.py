@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_rows import GROUP, POOL, QUEUE, SCHEDULE, Row
+from queuectl.cli.commands.top_rows import GROUP, INBOX, POOL, QUEUE, SCHEDULE, Row
 from queuectl.cli.commands.top_widgets import Output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import printed_lines
-from queuectl.monitor import logs
+from queuectl.monitor import inboxes, logs
+from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.rows import ArrivingRow, HeldRow, RefusalRow
 from queuectl.spool.folder import SpoolDir
 
 _LOG_BYTES = 64 * 1024
 # Groups whose rows are no jobs.
-_NO_JOBS = (POOL, QUEUE, SCHEDULE, GROUP, REJECTED)
+_NO_JOBS = (POOL, QUEUE, SCHEDULE, GROUP, INBOX, REJECTED)
 
 
 class Offer(NamedTuple):
@@ -87,6 +88,8 @@ def _no_job(row: Row) -> Offer:
         return Offer(f"this is a queue; to pause it: queuectl pause {row.name}")
     if row.state == GROUP:
         return Offer(f"this is a group of jobs; to cancel all of them: queuectl cancel --group {row.name}")
+    if row.state == INBOX:
+        return Offer("this is an inbox; to see its files: queuectl status")
     if isinstance(row.item, ArrivingRow):
         return Offer("this file is incomplete; a worker takes it when it is complete")
     return Offer("this file is not a job; to try it again: queuectl rejected retry")
@@ -98,6 +101,8 @@ def output(spool: SpoolDir, row: Row) -> Output:
         return Output("rejected", [row.item.why])
     if isinstance(row.item, ArrivingRow):
         return Output("incomplete", [row.item.why])
+    if isinstance(row.item, InboxRow):
+        return Output("inbox", inboxes.lines_of(row.item))
     if row.state in (POOL, QUEUE, SCHEDULE, GROUP):
         names = {POOL: "a pool of workers", QUEUE: "a queue", SCHEDULE: "a schedule", GROUP: "a group"}
         what = names[row.state]

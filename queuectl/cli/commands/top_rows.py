@@ -20,6 +20,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
 from queuectl.monitor import nodes
 from queuectl.monitor.headline import headline
+from queuectl.monitor.inboxes import EndedFile, InboxRow
 from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
@@ -38,11 +39,11 @@ from queuectl.monitor.rows import (
 from queuectl.monitor.schedule_rows import ScheduleRow
 from queuectl.monitor.snapshot import Snapshot
 
-POOL, QUEUE, SCHEDULE, GROUP = "pool", "queue", "schedule", "group"
+POOL, QUEUE, SCHEDULE, GROUP, INBOX = "pool", "queue", "schedule", "group", "inbox"
 # In the order of the page.
-STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, SCHEDULE, GROUP, POOL, REJECTED)
+STATES = (RUNNING, PENDING, DLQ, DONE, QUEUE, SCHEDULE, GROUP, POOL, INBOX, REJECTED)
 # A terminal that is too low shows these last.
-_LEAST_IMPORTANT = (POOL, QUEUE, SCHEDULE, GROUP, DONE, REJECTED, DLQ, PENDING, RUNNING)
+_LEAST_IMPORTANT = (POOL, QUEUE, SCHEDULE, GROUP, INBOX, DONE, REJECTED, DLQ, PENDING, RUNNING)
 SORTS = ("", "name", "time", "reason")
 # Of a table: the columns, and the blanks beside each.
 _COLUMNS, _BLANKS = 3, 2
@@ -54,7 +55,7 @@ _HEADLINE_LINES = 3
 _ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
 
 _JobItem = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish
-Item = _JobItem | QueueRow | ScheduleRow | GroupProgress | PoolRow | WorkerRow | RefusalRow
+Item = _JobItem | QueueRow | ScheduleRow | GroupProgress | PoolRow | WorkerRow | InboxRow | RefusalRow
 
 
 class Row(NamedTuple):
@@ -99,6 +100,7 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
         SCHEDULE: found.schedules,
         GROUP: found.groups,
         POOL: _pools(found.pools),
+        INBOX: found.inboxes,
         REJECTED: found.refusals,
     }
     made = {}
@@ -150,6 +152,8 @@ def _name_and_time(item: Item) -> tuple[str, float | None]:
         return item.pool, item.started_at
     if isinstance(item, WorkerRow):
         return item.name, None
+    if isinstance(item, InboxRow):
+        return item.owner, times.instant(item.listed_at)
     if isinstance(item, RefusalRow):
         return item.name, item.rejected_at
     return item.id, item.ended_at
@@ -195,6 +199,8 @@ def _title(state: str, found: Snapshot) -> str:
     if state == GROUP:
         left = f" ({found.groups_left} more)" if found.groups_left else ""
         return f"Groups {len(found.groups)}{left}"
+    if state == INBOX:
+        return f"Inboxes {len(found.inboxes)}"
     if state == POOL:
         return f"{found.place.capitalize()}s {found.workers}" + (
             f" in {len(found.pools)} pools" if len(found.pools) > 1 else ""
@@ -284,6 +290,8 @@ def facts(row: Row, now_at: float) -> Text:
         return Text(f"{count_of(item.workers, place)} on {safe(item.host)}, process {item.pid}")
     if isinstance(item, WorkerRow):
         return Text(worker_text(item))
+    if isinstance(item, InboxRow):
+        return _inbox_facts(item)
     if isinstance(item, RefusalRow):
         return Text(safe(item.why), "red")
     last = f": {safe(item.output[-1].strip())}" if item.output and not item.cancelled else ""
@@ -318,6 +326,22 @@ def _queue_facts(item: QueueRow) -> Text:
         most = item.keys[0]
         text.append(f"  key {safe(most.key)}: {most.waiting} wait", "dim")
     return text
+
+
+def _inbox_facts(item: InboxRow) -> Text:
+    """Return the counts of an inbox, then a file that needs a person: one that is refused, or that failed last."""
+    text = Text(safe(item.text), "yellow" if item.trouble else "")
+    if item.refused:
+        text.append(f"  {safe(item.refused[0].name)}: {safe(item.refused[0].why)}", "yellow")
+    elif item.last_failed is not None and (item.last_done is None or _is_newer(item.last_failed, item.last_done)):
+        text.append(f"  last failed: {safe(item.last_failed.name)}", "red")
+    elif item.last_done is not None:
+        text.append(f"  last done: {safe(item.last_done.name)}", "dim")
+    return text
+
+
+def _is_newer(one: EndedFile, other: EndedFile) -> bool:
+    return (one.ended_at or 0.0) > (other.ended_at or 0.0)
 
 
 def _run_facts(item: RunRow, now_at: float) -> Text:

@@ -337,7 +337,7 @@ def test_names_that_no_command_may_get_stay_with_a_reason(spool: SpoolDir, tmp_p
         assert why in reasons[name]
     os.makedirs(spool.inbox_dir, exist_ok=True)
     post.poller.show(every_s=0)
-    assert inboxes.sentence(read_all(spool)[0]) == f"{len(bad)} rejected"
+    assert inboxes.sentence(read_all(spool)[0]) == f"1 in working/; {len(bad)} refused"
 
 
 @posix_only

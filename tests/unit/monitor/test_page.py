@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from queuectl.inbox.state import InboxFile
+from queuectl.inbox.state import InboxFile, InboxRefusal
 from queuectl.monitor import metrics, page
-from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.inboxes import EndedFile, InboxRow
 from queuectl.monitor.queues import KeyRow, QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
@@ -88,6 +88,14 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         ),
         inboxes=(
             InboxRow(text, text, "templates", text, 1, 1, text, 1, 1, 1, text, text, (InboxFile(text, 1, 1.0, text),)),
+            InboxRow(
+                *(text, text, "files", text, 1, 1, text, 1, 1, 1, text, text, (InboxFile(text, 1, 1.0, text),)),
+                (InboxRefusal(text, text, ""),),
+                command=text,
+                working=1,
+                last_done=EndedFile(text, text, NOON_AT - 9),
+                last_failed=EndedFile(text, text, None),
+            ),
         ),
         causes=(CauseRow(text, 1, NOON_AT - 5, NOON_AT - 5, (text,), text, (text, text), *PATHS),),
         load=Load(BUCKETS, BUCKETS),
