@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -181,16 +182,21 @@ def _kill_one(rng: random.Random, pool: Pool) -> bool:
     return victim == pool.pid
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_storm_of_files_written_in_many_ways_with_kills(spool: SpoolDir, tmp_path: Path) -> None:
-    """P1, P2, P4: each file is processed whole, once, and again only after a kill; none is lost, none half.
+def storm(
+    spool: SpoolDir,
+    tmp_path: Path,
+    sent: list[tuple[str, str]],
+    send: Callable[[str, str, str], None],
+    *,
+    subs: tuple[str, ...] = ("",),
+    producers: int = 12,
+) -> str:
+    """Let producers send files in many ways while workers, receivers and pools are killed, and check each file.
 
-    Half of them are in subfolders.
+    `sent` has the name of each file and its way. `send` gets a folder in an inbox, a name and a way. Return a sentence.
     """
     rng = random.Random(5)
     witness, box, marked = tmp_path / "witness", tmp_path / "in" / "plain", tmp_path / "in" / "marked"
-    subs = ("", "", "a", "b/deep")
     for folder in (box, marked):
         for sub in subs:
             (folder / sub).mkdir(parents=True, exist_ok=True)
@@ -201,23 +207,22 @@ def test_a_storm_of_files_written_in_many_ways_with_kills(spool: SpoolDir, tmp_p
         {"path": str(marked), "done_file": "{name}.ok", **common},
         settle_s=2.5,  # a stalled producer on a busy machine must not look finished
     )
-    ways = [way for way in file_sender.WAYS if way != "rsync" or shutil.which("rsync")]
-    sent = [(f"{way} {number:03}.pdf", way) for number in range(int(72 * LONG)) for way in ways]
     rng.shuffle(sent)
     kills = pools = 0
     pause = threading.Event()  # never set: a wait of known length
     pool = Pool(spool).ready()
     try:
-        with ThreadPoolExecutor(12) as producers:
+        with ThreadPoolExecutor(producers) as hands:
             under_way = [
-                producers.submit(
-                    file_sender.send, str((marked if way == "marker" else box) / rng.choice(subs)), name, way
-                )
+                hands.submit(send, str((marked if way == "marker" else box) / rng.choice(subs)), name, way)
                 for name, way in sent
             ]
             deadline = time.monotonic() + 400
             while len(spool.job_names("done")) < len(sent):
                 assert time.monotonic() < deadline, (len(spool.job_names("done")), tree(tmp_path / "in")[:20])
+                for each in under_way:
+                    if each.done():
+                        each.result()
                 pause.wait(rng.uniform(0.1, 0.8))
                 if kills < 60 * LONG:
                     kills += 1
@@ -246,7 +251,20 @@ def test_a_storm_of_files_written_in_many_ways_with_kills(spool: SpoolDir, tmp_p
         runs = ran[f"ok {os.path.basename(item.history[0].file)}"]
         assert 1 <= runs <= starts and (starts == 1 or "abandoned" in kinds), (item.history, runs)
         again += runs - 1
-    print(f"{len(sent)} files in {len(ways)} ways, {kills} kills, {pools} of them of the pool: {again} ran again")
+    ways = len({way for _, way in sent})
+    return f"{len(sent)} files in {ways} ways, {kills} kills, {pools} of them of the pool: {again} ran again"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_storm_of_files_written_in_many_ways_with_kills(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1, P2, P4: each file is processed whole, once, and again only after a kill; none is lost, none half.
+
+    Half of them are in subfolders.
+    """
+    ways = [way for way in file_sender.WAYS if way != "rsync" or shutil.which("rsync")]
+    sent = [(f"{way} {number:03}.pdf", way) for number in range(int(72 * LONG)) for way in ways]
+    print(storm(spool, tmp_path, sent, file_sender.send, subs=("", "", "a", "b/deep")))
 
 
 @pytest.mark.bench

@@ -44,6 +44,14 @@ def write(file: Any, data: bytes, rate: float, stop_at: int) -> None:
             clock.wait(CHUNK / rate)
 
 
+def set_time(file: Any) -> None:
+    """Give an open file the time of its source."""
+    with SMBFileTransaction(file) as transaction:
+        times = FileBasicInformation()
+        times["last_write_time"] = 132_000_000_000_000_000  # an April of 2019
+        set_info(transaction, times)
+
+
 def put(args: argparse.Namespace, name: str, data: bytes) -> None:
     """Store one file."""
     share = r"\\127.0.0.1\jobs" + "\\"
@@ -67,10 +75,7 @@ def put(args: argparse.Namespace, name: str, data: bytes) -> None:
         threading.Event().wait(args.rest)  # what a client far away takes for the next step
         if args.how == "explorer":
             try:
-                with SMBFileTransaction(file) as transaction:
-                    times = FileBasicInformation()
-                    times["last_write_time"] = 132_000_000_000_000_000  # an April of 2019
-                    set_info(transaction, times)
+                set_time(file)
             except SMBOSError:  # Samba looks for the file by its name, and the name is gone with the job
                 tell("untimed")
         tell("written")
