@@ -97,7 +97,7 @@ def test_a_change_after_the_taking_is_reported_from_a_mount(scans: Scans, sshd: 
 
 def test_a_share_that_hangs_stops_only_its_inbox(scans: Scans, sshd: Sshd, tmp_path: Path) -> None:
     """Jobs run and pools start and stop while the server stands still; when it goes on, the file runs once."""
-    with mount_sshfs(sshd, str(scans.folder), tmp_path / "mounted") as mounted:
+    with mount_sshfs(sshd, str(scans.folder), tmp_path / "mounted", "-o", "dir_cache=no") as mounted:
         scans.configure(path=mounted, settle_s=1.0)
         with scans.pool():
             wait_until(lambda: scans.state() is not None)
@@ -178,8 +178,8 @@ def test_a_mount_that_is_taken_away_and_comes_back(scans: Scans, sshd: Sshd, tmp
 
 def test_the_server_side_of_a_mounted_inbox_may_delete_and_forbid(scans: Scans, sshd: Sshd, tmp_path: Path) -> None:
     """A file that vanishes while it settles is no job; one that the workers may not read waits, with its reason."""
-    user = _unprivileged(sshd, scans)
-    with mount_sshfs(sshd, str(scans.folder), tmp_path / "mounted", "-o", f"User={user}") as mounted:
+    _log_in_as_nobody(sshd, scans)
+    with mount_sshfs(sshd, str(scans.folder), tmp_path / "mounted") as mounted:
         scans.configure(path=mounted, settle_s=1.0)
         with scans.pool():
             for name in ("a.pdf", "gone.pdf", "secret.pdf"):
@@ -192,16 +192,16 @@ def test_the_server_side_of_a_mounted_inbox_may_delete_and_forbid(scans: Scans, 
             scans.processed("a.pdf", "secret.pdf")
 
 
-def _unprivileged(sshd: Sshd, scans: Scans) -> str:
-    """Let a user without rights of root log in to the server, and own the inbox there; return the name."""
+def _log_in_as_nobody(sshd: Sshd, scans: Scans) -> None:
+    """Let clients be a user of the server without the rights of root, who owns the inbox there."""
     if os.geteuid() != 0:
         pytest.skip("only root is let in as somebody else")
-    user = "nobody"
-    shutil.chown(scans.folder, user)
-    for above in (scans.folder.parent, *scans.folder.parent.parents):
+    config = sshd.client_config.read_text()
+    sshd.client_config.write_text(config.replace("User root\n", "User nobody\n"))
+    shutil.chown(scans.folder, "nobody")
+    for above in (sshd.client_config.parent, *scans.folder.parents):
         if not above.stat().st_mode & 0o001:
             above.chmod(0o711)
-    return user
 
 
 def _write_slowly(scans: Scans, name: str, *, pause_s: float) -> None:

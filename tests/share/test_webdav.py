@@ -13,7 +13,8 @@ from tests.share.conftest import Queue
 from tests.share.rig import finished
 from tests.share.rig_nfs_webdav import WebDav
 
-# curl's "the server refused it": rclone looks for the file once more after it has closed it. The job may be quicker.
+# curl's "the server refused it": servers look for the file once more after they have closed or renamed it. The job may
+# be quicker.
 GONE = 22
 
 pytestmark = pytest.mark.share
@@ -27,7 +28,7 @@ def test_files_by_webdav_run_once(queue: Queue, webdav: WebDav) -> None:
         for number in range(10):
             finished(webdav.put(body, f"put-{number}.json"), GONE)
             finished(webdav.put(body, f"moved-{number}.json.tmp"))
-            finished(webdav.move(f"moved-{number}.json.tmp", f"moved-{number}.json"))
+            finished(webdav.move(f"moved-{number}.json.tmp", f"moved-{number}.json"), GONE)
         finished(slow, GONE)
         ids = [f"{kind}-{number}" for kind in ("put", "moved") for number in range(10)]
         queue.ran_once(*ids, sent=body)
