@@ -6,11 +6,12 @@ A path is never used as a whole, so no link in it is followed, whatever is excha
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Collection
 
 from queuectl.inbox.place import Place, UnsafeFolderError
-from queuectl.model import subfolders
+from queuectl.model import names, subfolders
 
 # So many names are tried for a folder whose name something else has.
 _NUMBERS_MOST = 100
@@ -70,7 +71,8 @@ class Mirror:
     """Folders like those of the inbox, made where they are missing: in done/ and failed/, or in the inbox again.
 
     If something else has the name of a folder (a file, a link, a folder of another user, another file system), the next
-    free name is used, so no file has to wait for a person. The owner must close it.
+    free name is used; without one, the folder above. So no file has to wait for a person, and nobody can stop an inbox
+    with a folder of theirs. The owner must close it.
 
     Args:
         top: the folder in which they are.
@@ -89,8 +91,11 @@ class Mirror:
         if sub not in self._open:
             above, name = subfolders.split(sub)
             path, place = self.to(above)
-            made, inner_ = self._like(place, name)
-            self._open[sub] = (subfolders.join(path, made), inner_)
+            try:
+                made, below = self._like(place, name)
+            except (FileExistsError, PermissionError):
+                return path, place
+            self._open[sub] = (subfolders.join(path, made), below)
         return self._open[sub]
 
     @property
@@ -112,7 +117,7 @@ class Mirror:
 
     def _like(self, place: Place, name: str) -> tuple[str, Place]:
         for number in range(1, _NUMBERS_MOST):
-            each = f"{name} ({number})" if number > 1 else name
+            each = _numbered(name, number)
             try:
                 with contextlib.suppress(FileExistsError):
                     if place.look(each) is None:
@@ -130,6 +135,14 @@ class Mirror:
         raise FileExistsError(
             17, f"there are {_NUMBERS_MOST} entries of this name, none of them a folder of ours", name
         )
+
+
+def _numbered(name: str, number: int) -> str:
+    """Return `NAME (2)` and so on, as long as a name may be; the first is the name itself."""
+    ending = f" ({number})" if number > 1 else ""
+    while len(os.fsencode(name + ending)) > names.NAME_MAX_BYTES:
+        name = name[:-1]
+    return name + ending
 
 
 def is_folder_of(place: Place, name: str, owner: int) -> bool:

@@ -198,6 +198,16 @@ class FileBox:
                 place.remove_folder(name)
             return moved
         path, home = self._back.to(sub)
+        try:
+            return self._give_back_to(home, place, there, path)
+        except PermissionError:
+            if not sub:
+                raise
+            return self._give_back_to(self.root, place, sorted(place.names()), "")  # its owner has closed it meanwhile
+
+    def _give_back_to(self, home: Place, place: Place, there: list[str], path: str) -> list[str]:
+        """Move the entries `there` of a folder in working/ to the folder `home`, which has this path in the inbox."""
+        moved: list[str] = []
         for name in [each for each in there if not self._is_marker(each, there)]:
             marker = self._marker_of(name)
             room = max(0, len(os.fsencode(marker)) - len(os.fsencode(name)))  # for the marker of another name

@@ -277,7 +277,11 @@ class FilePoller(Polling[FileBox]):
             if now_s - known.since_s < self._settle_s:
                 self._arriving[name] = known._replace(why="")
                 return False
-        if box.has_writer(name):
+        try:
+            has_writer = box.has_writer(name)
+        except (FileNotFoundError, files.NotRegularError):
+            return False  # it is gone, or something else has its name now
+        if has_writer:
             self._watch(name, seen, _WRITER, known)
             return False
         return True

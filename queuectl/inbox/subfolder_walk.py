@@ -133,7 +133,7 @@ class _Walk:
             except FileNotFoundError:
                 continue  # it was moved away just now
             except OSError as error:
-                if sharing.is_trouble(error):
+                if sharing.is_trouble(error) and not sharing.may_be_of_one_file(error):
                     raise
                 self.found.refused[f"{path}/"] = f"it cannot be opened: {error.strerror or error}"
 

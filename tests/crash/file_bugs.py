@@ -136,10 +136,10 @@ BUGS = (
     Bug(
         "a file is taken although a program has it open for writing",
         "inbox/file_poller",
-        """        if box.has_writer(name):
-""",
+        """        if has_writer:
+            self""",
         """        if False:
-""",
+            self""",
         TESTS,
     ),
     Bug(
@@ -273,6 +273,19 @@ BUGS = (
         """            self._subs.pop(watched, None)
 """,
         (BELOW,),
+    ),
+    Bug(
+        "a stranger who closes the folder of a claimed file stops the inbox",
+        "inbox/file_box",
+        """        except PermissionError:
+            if not sub:
+                raise
+            return self._give""",
+        """        except PermissionError:
+            if sub:
+                raise
+            return self._give""",
+        (BELOW, "hostile/test_folders_two_users.py"),
     ),
     Bug(
         "a name may become an option",

@@ -18,6 +18,7 @@ import pytest
 if sys.platform == "win32" or os.geteuid() != 0:
     pytest.skip("two users: only root can be both of them", allow_module_level=True)
 
+from queuectl.inbox.file_box import FileBox
 from queuectl.model.lifecycle import Outcome
 from tests.helpers import names_in
 from tests.hostile.test_two_users import STRANGER, WORKER, As, Ground, done_as, exchange, ground
@@ -88,6 +89,54 @@ def test_a_stranger_s_folder_in_done_is_not_used(ground: Ground) -> None:
     done_as(STRANGER, (drop / "done" / "sub").mkdir)
     done_as(WORKER, lambda: look(OK))
     assert [str(path.relative_to(drop)) for path in drop.rglob("*.pdf")] == ["done/sub (2)/a.pdf"]
+
+
+def test_a_stranger_who_closes_the_folder_of_a_claimed_file_stops_nothing(ground: Ground) -> None:
+    """P9: the claim was cut short; the file goes back to the top, and others are taken as before."""
+    drop = ground.make("drop", WORKER, 0o1777)
+
+    def send() -> None:
+        (drop / "sub").mkdir()
+        (drop / "sub").chmod(0o777)
+        (drop / "sub" / "a.pdf").write_text("his")
+
+    def cut() -> None:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(FileBox, "sync_claim", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            post = post_of(ground, drop)
+            post.poller._handover._sync = True
+            post.poller.step()
+
+    done_as(STRANGER, send)
+    done_as(WORKER, cut)
+    done_as(STRANGER, lambda: (drop / "sub").chmod(0o555))
+    done_as(STRANGER, lambda: (drop / "b.pdf").write_text("his") and None)
+    assert set(reasons(ground, drop)) == {"sub/"}
+    assert sorted(path.name for path in (drop / "working").rglob("*.pdf")) == ["a.pdf", "b.pdf"]
+
+
+def test_a_stranger_who_takes_all_names_in_done_stops_nothing(ground: Ground) -> None:
+    """P9: a hundred folders of theirs; the file goes to done/ itself."""
+    drop = ground.make("drop", WORKER, 0o1777)
+    ground.make("drop/done", WORKER, 0o1777)
+
+    def send() -> None:
+        (drop / "sub").mkdir()
+        (drop / "sub").chmod(0o777)
+        (drop / "sub" / "a.pdf").write_text("his")
+        for number in range(1, 120):
+            (drop / "done" / (f"sub ({number})" if number > 1 else "sub")).mkdir()
+
+    def work() -> None:
+        post = post_of(ground, drop)
+        post.poller.step()
+        post.run(OK)
+        post.poller.step()
+        assert post.poller.state.trouble == ""
+
+    done_as(STRANGER, send)
+    done_as(WORKER, work)
+    assert [str(path.relative_to(drop)) for path in drop.rglob("*.pdf")] == ["done/a.pdf"]
 
 
 @pytest.mark.parametrize("race_s", [0.7, pytest.param(3.0, marks=pytest.mark.slow)])

@@ -74,7 +74,7 @@ def test_the_job_knows_its_subfolder(spool: SpoolDir, tmp_path: Path) -> None:
         item = post.desk.start(name).record
         words, sub = item.command[2:], item.history[0].file.rpartition("/")[0]
         native = subfolders.native(sub)
-        assert words == (["a.pdf", "", "x="] if not sub else [os.path.join(native, "b.pdf"), native, f"x={native}"])
+        assert words == (["a.pdf", "", "x="] if not sub else [f"{native}/b.pdf", native, f"x={native}"])
         assert item.tags == (["scan", "2026"] if sub else ["scan"])
         assert item.command[1].endswith(subfolders.native(item.history[0].file))
 
