@@ -1,4 +1,4 @@
-"""Reads the usual words of `queuectl worker start` without Typer, whose import costs a quarter of a pool's start.
+"""Reads the usual words of `queuectl worker start` without Typer, whose import costs a fifth of a pool's start.
 
 Whatever else is typed, a mistake included, is left to Typer. What both can read they read alike: a test compares them.
 """
