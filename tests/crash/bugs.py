@@ -266,4 +266,13 @@ BUGS = (
         "            if not self._is_own_folder(item):\n",
         "            if True:\n",
     ),
+    Bug(
+        "a waiting job gets its end before it is taken to be cancelled",
+        "jobs/cancel",
+        "        self._take(found, here)\n        try:\n"
+        "            disk.append(here.path, tail, sync=self._session.syncs_accepted)\n",
+        "        try:\n            disk.append(found.path, tail, sync=self._session.syncs_accepted)\n"
+        "            self._take(found, here)\n",
+        (SWEEP,),
+    ),
 )

@@ -21,6 +21,20 @@ BUGS = (
         (UNIQUES, STORM),
     ),
     Bug(
+        "a producer does not take the locks of unique keys",
+        "spool/key_notes",
+        "            if not _acquire(spool, lock, patience_s):\n",
+        "            if False:\n",
+        (UNIQUES, STORM),
+    ),
+    Bug(
+        "two jobs of one call with one unique key are judged together",
+        "jobs/unique_enqueue",
+        "is_full = name in self.keys or ",
+        "is_full = ",
+        (UNIQUES,),
+    ),
+    Bug(
         "a unique job is published before its note",
         "jobs/unique_enqueue",
         "            key_notes.write_all(spool, notes, sync=sync)\n"
