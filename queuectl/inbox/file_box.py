@@ -13,6 +13,7 @@ and a claimed file is looked at again where no other user can exchange it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -61,13 +62,22 @@ class FileBox:
         identity: the identity of the spool.
         inbox: the settings of the inbox.
         is_far: whether programs of other machines may write to the files.
+        is_new: whether working/ may be made, because no job has a file in it.
 
     Raises:
-        UnsafeFolderError: another user could change working/, or it is a link.
+        UnsafeFolderError: another user could change working/, it is a link, or it is missing.
         OSError: working/ cannot be made or opened.
     """
 
-    def __init__(self, root: Place, identity: str, inbox: Inbox, *, is_far: bool = False) -> None:
+    def __init__(
+        self,
+        root: Place,
+        identity: str,
+        inbox: Inbox,
+        *,
+        is_far: bool = False,
+        is_new: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.root = root
         self._is_far = is_far
         self._inbox = inbox
@@ -76,7 +86,7 @@ class FileBox:
         self._mode = stat.S_IMODE(info.st_mode)
         self._owners = () if sys.platform == "win32" else (os.geteuid(), 0, info.st_uid)
         self._me = -1 if sys.platform == "win32" else os.geteuid()
-        self._working = self._own(WORKING, _CLOSED_TO_OTHERS)
+        self._working = self._own(WORKING, _CLOSED_TO_OTHERS, is_new=is_new)
         self._others: dict[str, Mirror] = {}
         self._tops: list[Place] = []
         self._from = Descent(root)
@@ -372,11 +382,14 @@ class FileBox:
 
     # ------------------------------------------------------------------------------------------------------ helpers
 
-    def _own(self, name: str, mode: int) -> Place:
-        """Open one of our folders, which is made if it is missing. Raises UnsafeFolderError, OSError."""
+    def _own(self, name: str, mode: int, *, is_new: Callable[[], bool] = lambda: True) -> Place:
+        """Open one of our folders, which is made if it is missing and may be. Raises UnsafeFolderError, OSError."""
         try:
             return self.root.folder(name, owners=self._owners)
         except FileNotFoundError:
+            if not is_new():
+                why = "it is missing, but jobs have files there; mount the share, or create it if these files are lost"
+                raise UnsafeFolderError(errno.ENOENT, why, os.path.join(self.root.path, name)) from None
             with contextlib.suppress(FileExistsError):
                 self.root.make(name, mode)
             return self.root.folder(name, owners=self._owners)

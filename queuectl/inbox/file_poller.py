@@ -100,7 +100,8 @@ class FilePoller(Polling[FileBox]):
 
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
-        box = FileBox(Place(path, fd), identity, self._inbox, is_far=self._is_far)
+        place = Place(path, fd)
+        box = FileBox(place, identity, self._inbox, is_far=self._is_far, is_new=lambda: not self._ends.owed.ids())
         try:
             self._kept.use(FAR if self._is_far else box.root.info().st_ino)
         except BaseException:

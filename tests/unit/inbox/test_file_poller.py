@@ -463,6 +463,28 @@ def test_on_a_share_a_writer_of_another_machine_cannot_be_ruled_out(
     assert any("a.pdf changed after it was taken" in text for text in post.texts)
 
 
+def test_while_a_share_is_not_mounted_its_jobs_are_not_settled(spool: SpoolDir, tmp_path: Path) -> None:
+    """P2: a file whose job has ended is not run again, even if its record is deleted before the share is back."""
+    post = FilePost(spool, tmp_path / "inbox")
+    post.take("a.pdf")
+    post.run(OK)
+    (tmp_path / "inbox").rename(tmp_path / "share")
+    (tmp_path / "inbox").mkdir()
+    post.send("b.pdf", renamed=True)
+    assert post.poller.step() == []
+    assert "it is missing, but jobs have files there" in post.poller.state.trouble
+    assert post.tree() == ["b.pdf"]
+    clock_note.accept(spool, now_at=post.desk.clock.now())
+    settings = post.desk.settings._replace(keep_done=3600.0)
+    retention = Retention(post.desk.session._replace(settings=settings), post.desk.stripes, notify=lambda _: None)
+    post.desk.clock.advance(7200)
+    assert sum(retention.step() for _ in range(5)) == 0
+    (tmp_path / "inbox").rename(tmp_path / "below")
+    (tmp_path / "share").rename(tmp_path / "inbox")
+    assert post.poller.step() == []
+    assert post.tree() == ["done/a.pdf"] and names_in(spool, "done")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file systems are told by name here")
 def test_a_share_that_is_mounted_later_gets_the_settle_s_of_shares(
     spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
