@@ -166,8 +166,8 @@ def test_a_mount_that_is_taken_away_and_comes_back(scans: Scans, sshd: Sshd, tmp
     with pool:
         gate.touch()
         wait_until(lambda: scans.spool.job_names("done"))
-        pause(2)  # the receiver sees an empty folder in the place of the share
-        where.rmdir() if not any(where.iterdir()) else where.rename(tmp_path / "below")
+        wait_until(lambda: (state := scans.state()) is not None and "mount the share" in state.trouble)
+        where.rmdir()  # it is empty: the receiver made nothing there
         with mount_sshfs(sshd, str(scans.folder), where):
             wait_until(lambda: scans.names("done") == ["a.pdf"])
             assert scans.names("working") == [] and scans.names() == []
