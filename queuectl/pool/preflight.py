@@ -100,7 +100,7 @@ def _check_one_file_system(root: str) -> None:
 
 def _check_nature(spool: SpoolDir, warn: Warn) -> None:
     """Warn about a network or user-space file system, and refuse one on which workers would run a job twice."""
-    if volume.of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
+    if volume.first_of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
         return  # without loading `doctor`
     _check_alone(spool)
     from queuectl.maintenance import doctor

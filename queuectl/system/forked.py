@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -66,6 +65,8 @@ def _work_and_end(work: Callable[[], None]) -> NoReturn:
         code = 0
     except BaseException:
         with contextlib.suppress(Exception):
+            import traceback  # 1 ms, for a defect only
+
             traceback.print_exc()
             sys.stderr.flush()
     finally:

@@ -7,6 +7,7 @@ GetDriveType on Windows. An unknown fact is "" or None, never a guess and never 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -82,6 +83,15 @@ def of(path: str) -> Volume:
             return _of_macos(path)
         return _of_linux(path)
     return Volume("", "", UNKNOWN)
+
+
+@functools.cache
+def first_of(path: str) -> Volume:
+    """Return the file system of `path` as it was when this process, or the one it was forked from, first asked.
+
+    A look takes some sixty system calls: the workers of a pool have what their supervisor has found.
+    """
+    return of(path)
 
 
 def mounted_by(path: str) -> int | None:

@@ -44,7 +44,7 @@ class DeskSlot:
             return
         self.close()
         if self._trusts_times is None:
-            self._trusts_times = os.name != "nt" and volume.reports_events(volume.of(self._spool.root).nature)
+            self._trusts_times = os.name != "nt" and volume.reports_events(volume.first_of(self._spool.root).nature)
         path = self._spool.desk_path(lease)
         self._open = OpenDesk.make(self._spool, path)
         self._lease = lease

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from queuectl.system import files
 from queuectl.worker.executors import children, family
@@ -43,10 +43,18 @@ _LAST_SUCCESS = Ended(0, "", is_last=True)
 _OOM_SCORE_ADJ = 300
 # If True, a handle that posix_spawn duplicates onto itself is inherited (POSIX.1-2024; glibc since 2.29, musl).
 _DUP_INHERITS = sys.platform == "linux"
-# Handles that a process has at its start have low numbers.
-_FIRST_HANDLES = 256
+# Handles that a process has at its start have low numbers; where the system does not list them, these are tried.
+_FIRST_HANDLES = range(3, 256)
 # If True, the system's own conversion gives a command the same bytes as `_bytes`, in a tenth of the time.
 _SYSTEM_IS_UTF8 = sys.getfilesystemencoding().replace("-", "").lower() == "utf8"
+
+
+def _handles() -> Sequence[int]:
+    """Return the open handles of this process but the standard ones; some that are not open may be among them."""
+    try:
+        return [fd for fd in map(int, os.listdir("/dev/fd")) if fd > 2]
+    except (OSError, ValueError):
+        return _FIRST_HANDLES
 
 
 class PosixExecutor:
@@ -55,7 +63,7 @@ class PosixExecutor:
     def __init__(self, shell: str) -> None:
         # A spawned process is started with inheritable handles (our pipe to the supervisor among them); a daemon that
         # a command leaves would keep that pipe open, and nobody would notice the end of this worker.
-        for fd in range(3, _FIRST_HANDLES):
+        for fd in _handles():
             with contextlib.suppress(OSError):
                 os.set_inheritable(fd, False)
         _be_killed_before_the_supervisor()

@@ -137,3 +137,10 @@ def test_who_mounted_a_file_system_is_read_off_its_options() -> None:
         "/mnt/a b/c": None,
     }.items():
         assert volume.parse_mounter(text, path) == user, path
+
+
+def test_the_first_look_at_a_folder_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked worker has what its supervisor has found, and does not read the mounts of the machine."""
+    found = volume.first_of(str(tmp_path))
+    monkeypatch.setattr(volume, "of", None)
+    assert volume.first_of(str(tmp_path)) == found

@@ -405,3 +405,23 @@ def test_terminate_needs_no_waitid(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_every_shell_of_the_setting_has_its_words(shell: str) -> None:
     """The command follows as the last word."""
     assert base.shell_words(shell)[-1] in ("-c", "/c", "-Command")
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_no_handle_that_was_there_before_reaches_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_listed: bool
+) -> None:
+    """A spawned worker begins with inheritable handles, also where the system does not list them."""
+    if not is_listed:
+
+        def refuse(path: str) -> list[str]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+        monkeypatch.setattr(os, "listdir", refuse)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(fd, True)
+    try:
+        for _bench in bench_in(tmp_path):
+            assert not os.get_inheritable(fd)
+    finally:
+        os.close(fd)
