@@ -13,7 +13,7 @@ import pytest
 
 from queuectl import __version__ as queuectl_version
 from queuectl.api import Spool
-from queuectl.cli.commands import top_rows
+from queuectl.cli.commands import top_head
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import facts, order, page, status
@@ -250,7 +250,7 @@ def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> 
     assert f"backup (until {until})" in queuectl("status").out
     assert f"backup (until {until})" in queuectl("top").out
     found = _last(Survey(spool, is_full=True).take(Clock().now()))
-    lines = top_rows.head(found, columns=80, clock="")
+    lines = top_head.head(found, columns=80, clock="")
     assert any("until " in line.plain and "(backup)" in line.plain for line in lines)
     assert f"start no new jobs until {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))
 

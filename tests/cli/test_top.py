@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 import queuectl
-from queuectl.cli.commands import top_actions, top_rows
+from queuectl.cli.commands import top_actions, top_facts, top_head, top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import View
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -48,7 +48,7 @@ def lines_of(found: Snapshot, width: int, view: View = View()) -> list[str]:  # 
     """What is above the groups, then each group, as lines."""
     shown = top_rows.groups(found, view)
     room = top_rows.widths(shown.values(), width)
-    made = [line.plain for line in top_rows.head(found, columns=width, clock="12:00:00")]
+    made = [line.plain for line in top_head.head(found, columns=width, clock="12:00:00")]
     for group in shown.values():
         made.append(group.title)
         made += [" ".join(cell.plain for cell in top_rows.cells(row, NOON_AT, room)) for row in group.rows]
@@ -60,7 +60,7 @@ def lines_of(found: Snapshot, width: int, view: View = View()) -> list[str]:  # 
 def test_a_line_is_no_wider_than_the_screen(text: str, width: int) -> None:
     """Whatever jobs are called and say, no line is too wide, and nothing that could act is in one."""
     found = full(text)
-    made = top_rows.head(found, columns=width, clock="12:00:00")
+    made = top_head.head(found, columns=width, clock="12:00:00")
     shown = top_rows.groups(found, View())
     room = top_rows.widths(shown.values(), width)
     cells = [cell for group in shown.values() for row in group.rows for cell in top_rows.cells(row, NOON_AT, room)]
@@ -117,7 +117,7 @@ def test_what_waits_for_a_person_or_a_writer_says_so() -> None:
 def test_a_long_headline_is_broken_after_a_comma() -> None:
     """At 80 columns it may need two lines; no phrase of it is torn apart."""
     found = full(paused=None, failed_last_hour=3, ready=33, oldest_since=NOON_AT - 200)
-    made = [line.plain for line in top_rows.head(found, columns=80, clock="")]
+    made = [line.plain for line in top_head.head(found, columns=80, clock="")]
     assert made[1:3] == [
         "1 of 2 workers busy, 33 waiting, the oldest for 3 min, 1 due in 8 s,",
         "3 failed in the last hour",
@@ -315,4 +315,4 @@ def test_a_run_says_how_far_it_is() -> None:
     """The last line that a command wrote about itself comes before its command."""
     row = RunRow("a", 1, "w", NOON_AT, None, "true", True, percent=42.0, progress="page 3")
     (shown,) = top_rows.groups(full(runs=(row,)), View())[RUNNING].rows
-    assert top_rows.facts(shown, NOON_AT).plain == "42 %  page 3  true"
+    assert top_facts.facts(shown.item, NOON_AT).plain == "42 %  page 3  true"

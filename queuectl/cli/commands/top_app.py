@@ -1,8 +1,9 @@
 """The app of `queuectl top`: what is shown and selected, and what a key does.
 
 Looking at the spool (`top_look`) and actions that may take long, such as ending a running job, have threads of their
-own, so that the screen goes on. They report by messages. `top_rows` makes the words, `top_widgets` has the parts of
-the screen. Nothing here moves: animations would cost time of a processor that belongs to the jobs.
+own, so that the screen goes on. They report by messages. `top_rows`, `top_facts` and `top_head` make the words,
+`top_widgets` has the parts of the screen. Nothing here moves: animations would cost time of a processor that belongs to
+the jobs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from textual.driver import Driver
 from textual.widgets import DataTable, Footer, Input, Static
 
 from queuectl.api import Spool
-from queuectl.cli.commands import top_actions, top_rows
+from queuectl.cli.commands import top_actions, top_head, top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import Row, View
 from queuectl.cli.commands.top_widgets import KEYS, THEMES, Acted, Ask, Help, JobTable, LogScreen, Looked, theme
@@ -156,7 +157,7 @@ class TopApp(App[int]):
         columns, lines = self.size
         now_at = time.time()
         shown = top_rows.groups(found, self._view)
-        top = top_rows.head(found, columns=columns, clock=time.strftime("%H:%M:%S"))
+        top = top_head.head(found, columns=columns, clock=time.strftime("%H:%M:%S"))
         head = main.query_one("#head", Static)
         if len(top) != self._head_lines:  # another height lays out the whole screen anew
             self._head_lines = head.styles.height = len(top)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from queuectl.cli.commands import top_actions, top_rows
+from queuectl.cli.commands import top_actions, top_facts, top_rows
 from queuectl.cli.commands.top_rows import View
 from queuectl.inbox.state import InboxEnd, InboxFile, InboxRefusal, InboxState
 from queuectl.model import times
@@ -69,7 +69,7 @@ def test_top_names_the_file_that_needs_a_person() -> None:
         (shown,) = group.rows
         assert group.title == "Inboxes 1" and shown.name == "scans"
         assert top_actions.cancel(shown).act is None and "inbox" in top_actions.retry(shown).words
-        return top_rows.facts(shown, NOON_AT).plain
+        return top_facts.facts(shown.item, NOON_AT).plain
 
     assert facts(STATE).endswith("1 refused  second.pdf: it has a second name")
     quiet = {"owner": "scans", "path": "/srv/scans", "mode": "files", "last_done": STATE.last_done}
