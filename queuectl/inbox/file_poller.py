@@ -101,13 +101,8 @@ class FilePoller(Polling[FileBox]):
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
         place = Place(path, fd)
-        box = FileBox(place, identity, self._inbox, is_far=self._is_far, is_new=lambda: not self._ends.owed.ids())
-        try:
-            self._kept.use(FAR if self._is_far else box.root.info().st_ino)
-        except BaseException:
-            box.close()
-            raise
-        return box
+        self._kept.use(FAR if self._is_far else place.info().st_ino)
+        return FileBox(place, identity, self._inbox, is_far=self._is_far, is_new=lambda: not self._ends.owed.ids())
 
     def _poll(self, box: FileBox) -> list[str]:
         published, back = self._handover.recover(box)
