@@ -297,9 +297,9 @@ FILE_KEYS = (
     (
         "on_success",
         '`"done"`',
-        'The folder in the inbox for files whose jobs succeeded; `"delete"`; or `"keep"`: the file stays in its place.',
+        'The folder in the inbox for files whose jobs succeeded, or an absolute path; `"delete"`; `"keep"`: no move.',
     ),
-    ("on_failure", '`"failed"`', "The folder in the inbox for files whose jobs did not."),
+    ("on_failure", '`"failed"`', "The folder in the inbox for files whose jobs did not, or an absolute path."),
 )
 FILE_PLACEHOLDERS = """\
 | placeholder | is filled in with |

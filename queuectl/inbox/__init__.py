@@ -17,6 +17,7 @@ __all__ = [
     "keyfile",
     "limits",
     "opening",
+    "outside",
     "owed",
     "place",
     "poller",

@@ -20,11 +20,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from queuectl.inbox import descent
+from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
+from queuectl.inbox import descent, outside
 from queuectl.inbox.descent import Descent, Mirror
 from queuectl.inbox.place import Place, UnsafeFolderError
 from queuectl.model import file_command, names, subfolders
-from queuectl.model.file_command import DELETE, KEEP, WORKING
+from queuectl.model.file_command import KEEP, WORKING, is_outside
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DONE
 from queuectl.model.seal import is_sealed, seal
@@ -40,6 +41,8 @@ _NUMBERS_MOST = 10_000
 _CLOSED_TO_OTHERS = 0o700
 # So many folders in done/ and failed/ stay open.
 _OPEN_MOST = 64
+# A text is in its place for less than this before its file is.
+_ON_ITS_WAY_S = 60.0
 
 
 class Seen(NamedTuple):
@@ -61,6 +64,7 @@ class FileBox:
         root: the open folder of the inbox, which this object closes.
         identity: the identity of the spool.
         inbox: the settings of the inbox.
+        opener: opens the folders outside the inbox that the settings name.
         is_far: whether programs of other machines may write to the files.
         is_new: whether working/ may be made, because no job has a file in it.
 
@@ -74,11 +78,13 @@ class FileBox:
         root: Place,
         identity: str,
         inbox: Inbox,
+        opener: outside.Opener,
         *,
         is_far: bool = False,
         is_new: Callable[[], bool] = lambda: True,
     ) -> None:
         self.root = root
+        self._opener = opener
         self._is_far = is_far
         self._inbox = inbox
         self._identity = identity
@@ -113,7 +119,7 @@ class FileBox:
     @property
     def own_folders(self) -> frozenset[str]:
         """The names of the folders that queuectl makes in the inbox."""
-        return frozenset({WORKING, self._inbox.on_success, self._inbox.on_failure, DONE} - {DELETE, KEEP})
+        return frozenset({WORKING, DONE, *file_command.own_folders(self._inbox.on_success, self._inbox.on_failure)})
 
     def path_of(self, job_id: str, path: str) -> str:
         """Return the path that a claimed file has for the command."""
@@ -270,35 +276,48 @@ class FileBox:
         With a `text`, write it first, beside the place where the file will be. May be called again after a crash.
 
         Raises:
+            outside.OutsideError: the folder is outside the inbox, and cannot be used now.
             OSError: what has not moved is still in working/.
         """
+        try:
+            return self._end(job_id, target, path, text)
+        except (OSError, UntrustedSpoolError, InvalidSettingsError) as error:
+            if not is_outside(target):
+                raise
+            raise outside.OutsideError(outside.words(error, target)) from error
+
+    def _end(self, job_id: str, target: str, path: str, text: str) -> list[str]:
         sub, name = subfolders.split(path)
         try:
             place = self._claimed(job_id)
         except FileNotFoundError:
             return []
         with place:
-            moved = self._finish(place, "", subfolders.parts(sub), target, name, text)
+            moved = self._finish(place, "", subfolders.parts(sub), (job_id, target), name, text)
         self._working.remove_folder(f"{self._identity}-{job_id}")
         return moved
 
-    def _finish(self, place: Place, sub: str, way: list[str], target: str, name: str, text: str) -> list[str]:
-        """Empty a folder of a job: first the one in it that is on the `way` to the file."""
+    def _finish(self, place: Place, sub: str, way: list[str], end: tuple[str, str], name: str, text: str) -> list[str]:
+        """Empty a folder of a job: first the one in it that is on the `way` to the file. `end`: the job, the target."""
         moved: list[str] = []
         if way:
             # The command may have put something else in its place, which moves as everything beside it does.
             with contextlib.suppress(FileNotFoundError, UnsafeFolderError):
                 with place.folder(way[0], owners=self._owners) as below:
-                    moved = self._finish(below, subfolders.join(sub, way[0]), way[1:], target, name, text)
+                    moved = self._finish(below, subfolders.join(sub, way[0]), way[1:], end, name, text)
                 place.remove_folder(way[0])
             name = text = ""
-        if _TEMPORARY in (listed := sorted(place.names())):  # of a process that was killed
-            place.remove(_TEMPORARY)
-            listed.remove(_TEMPORARY)
-        if listed:
+        if listed := place.names():
+            job_id, target = end
             to = self._to(target, sub)
-            listed.sort(key=lambda entry: entry != name)
-            moved += [self._move(place, each, to, each, text=text if each == name else "") for each in listed]
+            carrier = None
+            if is_outside(target):
+                carrier = outside.Carrier(place, to, f".queuectl-{self._identity}-tmp-{job_id}", self._opener)
+                carrier.recover()
+            for left in {_TEMPORARY, outside.MOVED}.intersection(listed):  # of a process that was killed
+                place.remove(left)
+            for each in sorted(place.names(), key=lambda entry: (entry != name, entry)):
+                moved.append(self._move(place, each, to, each, text=text if each == name else "", by=carrier))
         return moved
 
     def keep(self, job_id: str, path: str, note: Callable[[str, files.FileSig], None]) -> str:
@@ -360,17 +379,30 @@ class FileBox:
             if self._inbox.done_file:
                 place.remove(self._marker_of(name))
 
-    def forget_orphan_texts(self, sub: str = "") -> None:
-        """Delete the texts in a folder of failed files whose files are gone, if queuectl wrote them."""
-        with contextlib.suppress(OSError):
+    def forget_orphan_texts(self, now_at: float, sub: str = "") -> bool:
+        """Delete the texts in a folder of failed files whose files are gone, if queuectl wrote them.
+
+        Return False if a text is left for later: the file of a new text may be on its way to a folder that several
+        inboxes share.
+        """
+        is_shared, are_all = is_outside(self._inbox.on_failure), True
+        with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError):
             place = self._to(self._inbox.on_failure, sub)
             there = set(place.names())
             for name in there:
                 if name.endswith(FAILED_TEXT) and name.removesuffix(FAILED_TEXT) not in there:
-                    self._forget_text(place, name)
+                    info = place.look(name) if is_shared else None
+                    if info is not None and abs(now_at - info.st_mtime) < _ON_ITS_WAY_S:
+                        are_all = False
+                    else:
+                        self._forget_text(place, name)
+        return are_all
 
     def failed_mark(self, sub: str = "") -> files.FileSig | None:
         """Return a value that changes with the names in a folder of failed files; None if there is no such folder."""
+        if is_outside(folder := self._inbox.on_failure):
+            info = files.look(os.path.join(folder, subfolders.native(sub)) if sub else folder)
+            return None if info is None else files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
         above, name = subfolders.split(subfolders.join(self._inbox.on_failure, sub) if sub else self._inbox.on_failure)
         try:
             with contextlib.ExitStack() as opened:
@@ -405,9 +437,10 @@ class FileBox:
     def _to(self, target: str, sub: str = "") -> Place:
         """Open the folder for files whose jobs have ended, with the mode of the inbox, or its subfolder."""
         if target not in self._others:
-            top = self._own(target, self._mode)
+            top = self._opener.open(target) if is_outside(target) else self._own(target, self._mode)
             self._tops.append(top)
-            self._others[target] = Mirror(top, owners=self._owners, mode=self._mode)
+            mode = stat.S_IMODE(top.info().st_mode) if is_outside(target) else self._mode
+            self._others[target] = Mirror(top, owners=self._owners, mode=mode)
         return self._others[target].to(sub)[1]
 
     def _marker_of(self, name: str) -> str:
@@ -416,26 +449,41 @@ class FileBox:
     def _is_marker(self, name: str, there: list[str]) -> bool:
         return bool(self._inbox.done_file) and any(name == self._marker_of(each) for each in there if each != name)
 
-    def _move(self, place: Place, name: str, to: Place, wanted: str, *, text: str = "") -> str:
-        """Move an entry to the first free name like `wanted`; return that name."""
+    def _move(
+        self, place: Place, name: str, to: Place, wanted: str, *, text: str = "", by: outside.Carrier | None = None
+    ) -> str:
+        """Move an entry to the first free name like `wanted`; return that name. `by` moves it out of the inbox."""
+        carrier = by if by is not None and by.must_copy else None
+        if carrier is not None:
+            carrier.copy(name)
         while True:
             target = self._free(to, wanted, with_text=bool(text))
             try:
                 if text:
-                    self._put_text(place, to, target + FAILED_TEXT, text)
-                place.move(name, to, target)
+                    at, temporary = (place, _TEMPORARY) if by is None else (to, by.text)
+                    self._put_text(at, temporary, to, target + FAILED_TEXT, text)
+                if carrier is None:
+                    place.move(name, to, target)
+                else:
+                    carrier.publish(name, target)
             except FileExistsError:
                 if text:
                     self._forget_text(to, target + FAILED_TEXT)
                 continue
+            except OSError as error:
+                if by is None or carrier is not None or error.errno != errno.EXDEV:
+                    raise
+                carrier = by  # a mount of the same file system
+                carrier.copy(name)
+                continue
             return target
 
-    def _put_text(self, place: Place, to: Place, name: str, text: str) -> None:
+    def _put_text(self, place: Place, temporary: str, to: Place, name: str, text: str) -> None:
         """Write a text whole, in place of a text whose file is gone. Raises FileExistsError, OSError."""
         self._forget_text(to, name)
-        place.remove(_TEMPORARY)
-        disk.create(place.entry(_TEMPORARY), seal(text), sync=False, mode=disk.FILE_MODE, at=place.at)
-        place.move(_TEMPORARY, to, name)
+        place.remove(temporary)
+        disk.create(place.entry(temporary), seal(text), sync=False, mode=disk.FILE_MODE, at=place.at)
+        place.move(temporary, to, name)
 
     def _free(self, to: Place, name: str, *, with_text: bool = False, room: int = 0) -> str:
         """Return the first free name like `name` in a folder; `with_text`: whose text is free, or without a file.

@@ -12,8 +12,9 @@ from queuectl.errors import DamagedRecordError
 from queuectl.inbox.file_box import FileBox
 from queuectl.inbox.file_handover import Note, note_of
 from queuectl.inbox.kept import Kept
+from queuectl.inbox.outside import OutsideError
 from queuectl.inbox.owed import Owed
-from queuectl.inbox.state import InboxEnd
+from queuectl.inbox.state import InboxEnd, Unmoved
 from queuectl.jobs import error_text
 from queuectl.model import record, times
 from queuectl.model.file_command import DELETE, KEEP
@@ -26,6 +27,8 @@ from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
 from queuectl.system import files
 
+# After so many seconds a folder outside the inbox is tried again; twice as many after each further failure.
+_RETRY_S, _RETRY_MOST_S = 1.0, 60.0
 _GONE = "is no longer in the spool, so how it ended is unknown"
 
 
@@ -44,6 +47,12 @@ class FileEnds:
         self.kept = Kept(session, inbox.owner)
         self.returned: set[str] = set()
         """Names in the inbox that files got back at the end. Our own renames of them prove nothing."""
+        self.unmoved: list[Unmoved] = []
+        """Files that could not go to a folder outside the inbox."""
+        self._lost: set[str] = set()
+        """Of those, the jobs that are no longer in the spool."""
+        self._pauses: dict[str, tuple[float, float, str]] = {}
+        """Folders outside the inbox that failed: until when not to try again, the length of that pause, why."""
         self._texts_seen: dict[str, files.FileSig | None] = {}
         """By subfolder, what `failed_mark` was when its texts were looked at last."""
         self._moved: list[str] = []
@@ -54,13 +63,22 @@ class FileEnds:
     def settle(self, box: FileBox) -> None:
         """Move the files of jobs that have ended. A file that cannot be moved now keeps no other one back.
 
+        `unmoved` has those that cannot go to a folder outside the inbox, until a later call moves them.
+
         Raises:
             OSError: a file cannot be moved now; the next call tries again.
         """
         self._moved.clear()
+        if self.unmoved:
+            self.owed.look_again()
+        self.unmoved.clear()
         try:
+            lost, self._lost = self._lost, set()
+            for job_id in lost:
+                self._gone(box, job_id)
             self.owed.settle(
-                lambda job_id, state: self._ended(box, job_id, state), lambda job_id: self._failed(box, job_id, None)
+                lambda job_id, state: self._try(box, job_id, lambda: self._ended(box, job_id, state)),
+                lambda job_id: self._gone(box, job_id),
             )
         finally:
             self._forget_moved(box)
@@ -79,10 +97,38 @@ class FileEnds:
         """
         for sub in {"", *subs}:
             mark = box.failed_mark(sub)
-            if mark != self._texts_seen.get(sub):
+            is_new = mark != self._texts_seen.get(sub)
+            if is_new and (mark is None or box.forget_orphan_texts(self._clock.now(), sub)):
                 self._texts_seen[sub] = mark
-                if mark is not None:
-                    box.forget_orphan_texts(sub)
+
+    def _gone(self, box: FileBox, job_id: str) -> None:
+        """Move the file of a job that is no longer in the spool."""
+        if not self._try(box, job_id, lambda: self._failed(box, job_id, None)):
+            self._lost.add(job_id)
+
+    def _try(self, box: FileBox, job_id: str, end: Callable[[], None]) -> bool:
+        """Move a file; return False and note why if it cannot go to a folder outside the inbox now."""
+        try:
+            end()
+        except OutsideError as error:
+            name = note_of(self.owed.note(job_id)).name or next(iter(box.holds(job_id)), "")
+            self.unmoved.append(Unmoved(job_id, name, str(error)))
+            return False
+        return True
+
+    def _finish(self, box: FileBox, job_id: str, target: str, name: str, text: str = "") -> None:
+        """Move a file to its folder; do not try one outside the inbox that failed just now. Raises OutsideError."""
+        until_s, pause_s, why = self._pauses.get(target, (0.0, 0.0, ""))
+        now_s = self._clock.monotonic()
+        if why and now_s < until_s:
+            raise OutsideError(why)
+        try:
+            box.finish(job_id, target, name, text=text)
+        except OutsideError as error:
+            pause_s = min(_RETRY_MOST_S, max(_RETRY_S, 2 * pause_s))
+            self._pauses[target] = now_s + pause_s, pause_s, str(error)
+            raise
+        self._pauses.pop(target, None)
 
     def _ended(self, box: FileBox, job_id: str, state: str) -> None:
         try:
@@ -104,13 +150,13 @@ class FileEnds:
                 self.returned.add(back)
             box.finish(job_id, DONE, note.name)
         else:
-            box.finish(job_id, self._inbox.on_success, note.name)
+            self._finish(box, job_id, self._inbox.on_success, note.name)
         self._has_moved(box, job_id, DONE, note.name, item)
 
     def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
         note = self._note(box, job_id, item)
         text = self._text(job_id, note.name, item) if self._inbox.receipts else ""
-        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+        self._finish(box, job_id, self._inbox.on_failure, note.name, text)
         self._has_moved(box, job_id, DLQ, note.name, item)
 
     def _has_moved(self, box: FileBox, job_id: str, state: str, name: str, item: record.Record | None) -> None:

@@ -21,6 +21,7 @@ from queuectl.inbox.file_ends import FileEnds
 from queuectl.inbox.file_handover import FileHandover, is_of_one_file
 from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.kept import FAR
+from queuectl.inbox.outside import Opener
 from queuectl.inbox.place import Place
 from queuectl.inbox.polling import Polling
 from queuectl.inbox.state import ROWS, InboxFile, InboxRefusal, InboxState
@@ -69,6 +70,9 @@ class FilePoller(Polling[FileBox]):
         if inbox.recursive:
             tells_times = sys.platform != "win32" and not self.is_far()
             self._walk = SubfolderWalk(session, inbox, path, self._judge, tells_times=tells_times, beat=beat)
+        self._opener = Opener(session, self._inbox, beat=beat)
+        self._told: set[str] = set()
+        """Why files cannot go to folders outside the inbox, as far as it was reported."""
         self._kept = self._ends.kept
         self._kept_seen = 0
         """How many files the last poll found that are kept and have not changed."""
@@ -102,7 +106,8 @@ class FilePoller(Polling[FileBox]):
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
         place = Place(path, fd)
         self._kept.use(FAR if self._is_far else place.info().st_ino)
-        return FileBox(place, identity, self._inbox, is_far=self._is_far, is_new=lambda: not self._ends.owed.ids())
+        has_jobs = self._ends.owed.ids
+        return FileBox(place, identity, self._inbox, self._opener, is_far=self._is_far, is_new=lambda: not has_jobs())
 
     def _poll(self, box: FileBox) -> list[str]:
         published, back = self._handover.recover(box)
@@ -152,6 +157,14 @@ class FilePoller(Polling[FileBox]):
         finally:
             self._handover.given_back |= self._ends.returned
             self._ends.returned.clear()
+        why = {each.why for each in self._ends.unmoved}
+        for text in sorted(why - self._told):
+            names = [each.name for each in self._ends.unmoved if each.why == text]
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self._say(WARNING, f"{names[0]}{more} cannot leave working/: {text}; queuectl tries again automatically")
+        if self._told and not why:
+            self._say(INFO, "the files that could not leave working/ have moved")
+        self._told = why
         if held and held != self._held:
             self._say(WARNING, f"{held[0].name}: {held[0].why}")
         self._held = held
@@ -316,6 +329,8 @@ class FilePoller(Polling[FileBox]):
             rejected=len(refused),
             refused=tuple(InboxRefusal(name, why, "") for name, why in refused[:ROWS]),
             kept=self._kept_seen,
+            unmoved=len(self._ends.unmoved),
+            unmoved_rows=tuple(self._ends.unmoved[:ROWS]),
             subfolders=len(self._found.folders),
             command=command_text(self._inbox.command),
             working=self._ends.owed.count,

@@ -11,6 +11,7 @@ import functools
 import os
 import stat
 import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _LINKS_MOST = 40
 # How long inboxes may take to answer a check. Workers start without those that hang.
 ANSWER_S = 5.0
+PATH = "path"
+"""The key of the settings that names an inbox."""
 
 
 def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
@@ -40,6 +43,11 @@ def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
         InvalidSettingsError: an inbox contains the spool, or is in one of its folders.
     """
     calls = [functools.partial(check_inbox, spool, inbox) for inbox in settings.inboxes]
+    judge(calls)
+
+
+def judge(calls: Sequence[Callable[[], None]]) -> None:
+    """Make calls that judge folders; leave out those that do not answer for ANSWER_S."""
     for call, does_answer in zip(calls, answering.which_answer(calls, within_s=ANSWER_S), strict=True):
         if does_answer:
             call()
@@ -48,9 +56,7 @@ def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
 def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
     """Refuse one inbox, as `check_inboxes`. A missing inbox (an offline share) is judged when it is back."""
     with contextlib.suppress(OSError):
-        fd = open_inbox(spool, inbox).fd
-        if fd >= 0:
-            os.close(fd)
+        close(open_inbox(spool, inbox))
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -76,26 +82,35 @@ def open_inbox(spool: SpoolDir, inbox: Inbox) -> Opened:
     path = os.path.abspath(inbox_path(spool, inbox))
     home, real = os.path.realpath(spool.root), os.path.realpath(path)
     ours = [os.path.join(home, folder) for folder in FOLDERS]
-    if _is_in(home, real) or any(_is_in(real, folder) for folder in (*ours, os.path.realpath(spool.machinery))):
+    if is_in(home, real) or any(is_in(real, folder) for folder in (*ours, os.path.realpath(spool.machinery))):
         raise _is_the_spools(spool, path)
     if sys.platform == "win32":
         info = os.stat(path)
         return Opened(-1, (info.st_dev, info.st_ino))
-    fd, seen = _walk(path, inbox)
+    fd, seen = walk(path, inbox)
     # By handle as well, because several paths can lead to these folders (a bind mount, a rename just now).
-    folders, above = {_identity(folder) for folder in (*ours, spool.machinery)}, home
-    holders = {_identity(home)}
+    folders, above = {folder_id(folder) for folder in (*ours, spool.machinery)}, home
+    holders = {folder_id(home)}
     while above != os.path.dirname(above):
         above = os.path.dirname(above)
-        holders.add(_identity(above))
+        holders.add(folder_id(above))
     if folders.intersection(seen) or seen[-1] in holders:
         os.close(fd)
         raise _is_the_spools(spool, path)
     return Opened(fd, seen[-1])
 
 
-def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
-    """Return a handle to the folder `path`, and device and inode of each folder on the way. Raises as `open_inbox`."""
+def close(opened: Opened) -> None:
+    """Close the handle of a folder."""
+    if opened.fd >= 0:
+        os.close(opened.fd)
+
+
+def walk(path: str, inbox: Inbox, key: str = PATH) -> tuple[int, list[tuple[int, int]]]:
+    """Return a handle to the folder `path`, and device and inode of each folder on the way. Raises as `open_inbox`.
+
+    `key` is the key of the inbox that names the folder.
+    """
     if sys.platform == "win32":
         raise NotImplementedError
     at, left = "/", [part for part in path.split("/") if part][::-1]
@@ -103,7 +118,7 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
     try:
         info = os.fstat(fd)
         device, hosts = info.st_dev, frozenset[int]()
-        _judge(at, info, inbox, hosts, is_last=False)
+        _judge(at, info, inbox, hosts, key, is_last=False)
         seen = [(info.st_dev, info.st_ino)]
         links = 0
         while left:
@@ -119,9 +134,10 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
                 target = os.readlink(name, dir_fd=fd)
                 links += 1
                 if not left or links > _LINKS_MOST:
-                    hint = f'use the folder that it leads to: path = "{os.path.realpath(here)}"'
-                    raise UntrustedSpoolError(here, cause="it is a link, and an inbox must be a folder", hint=hint)
-                _judge(here, info, inbox, hosts, is_last=False)
+                    hint = f'use the folder that it leads to: {key} = "{os.path.realpath(here)}"'
+                    cause = f"it is a link, and {'an inbox' if key == PATH else key} must be a folder"
+                    raise UntrustedSpoolError(here, cause=cause, hint=hint)
+                _judge(here, info, inbox, hosts, key, is_last=False)
                 left += target.split("/")[::-1]
                 if target.startswith("/"):
                     at, fd = "/", _instead(fd, files.open_folder_in("/", at=None, to_list=False))
@@ -135,7 +151,7 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
             if info.st_dev != device:
                 device, hosts = info.st_dev, _hosts(here, info, inbox)
                 _judge_mount(here, inbox)
-            _judge(here, info, inbox, hosts, is_last=not left)
+            _judge(here, info, inbox, hosts, key, is_last=not left)
             seen.append((info.st_dev, info.st_ino))
     except BaseException:
         os.close(fd)
@@ -175,31 +191,38 @@ def _judge_mount(path: str, inbox: Inbox) -> None:
             path,
             cause=f"user {trust.user_name(who)} has mounted the file system there, and so could run commands",
             hint=f"mount it as root or as user {trust.me()}, or use an inbox elsewhere",
-            what=_refusing(path, inbox),
+            what=f"refusing the inbox {inbox.owner}: {path}",
         )
 
 
-def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int], *, is_last: bool) -> None:
-    """Refuse a folder or a link on the way to an inbox, or the inbox itself."""
+def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int], key: str, *, is_last: bool) -> None:
+    """Refuse a folder or a link on the way to an inbox (or to the folder of `key`), or the inbox itself."""
     mine = {0}
     if sys.platform != "win32":
         mine.add(os.geteuid())
     is_trusted = inbox.mode == "trusted"
     does = "could run commands" if is_trusted else "could replace the inbox with another folder"
+    refusing = f"refusing the inbox {inbox.owner}: {path}"
+    if key != PATH:
+        does, refusing = "could replace it with another folder", f"refusing {key} of the inbox {inbox.owner}: {path}"
     if info.st_uid not in mine and (info.st_uid not in hosts or stat.S_ISLNK(info.st_mode)):
         who = f"its owner, user {trust.user_name(info.st_uid)}, can change it"
-        if is_last:
+        if key != PATH:
+            hint = f"chown {trust.me()} {trust.quoted(path)}, or use a folder of root or of user {trust.me()}"
+        elif is_last:
             hint = f"chown {trust.me()} {trust.quoted(path)}; "
             mode = "3770" if inbox.mode == "files" else "2770"
             hint += f"then give producers access with chmod 1777, or with chmod {mode} and their group"
         else:
             hint = f"use an inbox in a folder of root or of user {trust.me()}, such as /srv/drop/{inbox.owner}"
-        raise UntrustedSpoolError(path, cause=f"{who}, and so {does}", hint=hint, what=_refusing(path, inbox))
+        raise UntrustedSpoolError(path, cause=f"{who}, and so {does}", hint=hint, what=refusing)
     if is_last and inbox.mode == "files" and not info.st_mode & stat.S_ISVTX:
         if who := trust.others(info, mine | hosts):
-            cause = f"{who} can write to it, and so could put another folder in the place of working/"
+            could = "put another folder in the place of working/" if key == PATH else "exchange files that workers make"
             hint = f"chmod +t {trust.quoted(path)}"
-            raise UntrustedSpoolError(path, cause=cause, hint=hint, what=_refusing(path, inbox))
+            raise UntrustedSpoolError(
+                path, cause=f"{who} can write to it, and so could {could}", hint=hint, what=refusing
+            )
         return
     if stat.S_ISLNK(info.st_mode) or (is_last and not is_trusted):
         return
@@ -208,17 +231,12 @@ def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int],
     if who := trust.others(info, mine | hosts):
         hint = f"chmod go-w {trust.quoted(path)}"
         if not is_last:
-            hint += f"; or use an inbox in a folder that only root or user {trust.me()} can write to"
-        raise UntrustedSpoolError(
-            path, cause=f"{who} can write to it, and so {does}", hint=hint, what=_refusing(path, inbox)
-        )
+            what = "an inbox in a folder" if key == PATH else "a folder"
+            hint += f"; or use {what} that only root or user {trust.me()} can write to"
+        raise UntrustedSpoolError(path, cause=f"{who} can write to it, and so {does}", hint=hint, what=refusing)
 
 
-def _refusing(path: str, inbox: Inbox) -> str:
-    return f"refusing the inbox {inbox.owner}: {path}"
-
-
-def _identity(path: str) -> tuple[int, int]:
+def folder_id(path: str) -> tuple[int, int]:
     """Return device and inode of a folder; (0, 0), which no folder has, if it does not exist."""
     try:
         info = os.stat(path)
@@ -232,7 +250,7 @@ def _is_the_spools(spool: SpoolDir, path: str) -> InvalidSettingsError:
     return InvalidSettingsError(what, path=spool.settings_path, key="inbox.path", hint="use a folder next to the spool")
 
 
-def _is_in(path: str, folder: str) -> bool:
+def is_in(path: str, folder: str) -> bool:
     """True if `path` is `folder` or is in it."""
     path, folder = os.path.normcase(path), os.path.normcase(folder)
     try:

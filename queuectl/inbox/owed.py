@@ -70,7 +70,11 @@ class Owed:
         parsed = (names.parse(name) for name in self._spool.waiting_names())
         return len(mine.intersection(parts.stem.lower() for parts in parsed if parts is not None))
 
-    def settle(self, ended: Callable[[str, str], None], lost: Callable[[str], None]) -> None:
+    def look_again(self) -> None:
+        """Let the next `settle` call for all jobs that have ended, although none has ended since."""
+        self._seen = None
+
+    def settle(self, ended: Callable[[str, str], object], lost: Callable[[str], object]) -> None:
         """Call `ended(id, state)` for each job that has ended, and now and then `lost(id)` for each that is gone.
 
         A call that raises OSError does not keep the others back.

@@ -221,6 +221,8 @@ def _news(state: InboxState) -> object:
         state.refused,
         state.foreign,
         state.kept,
+        state.unmoved,
+        state.unmoved_rows,
         state.taken,
         state.trouble,
         state.working,

@@ -30,6 +30,14 @@ class InboxFile(NamedTuple):
     why: str
 
 
+class Unmoved(NamedTuple):
+    """A file whose job has ended, and why it cannot leave working/ now."""
+
+    job_id: str
+    name: str
+    why: str
+
+
 class InboxRefusal(msgspec.Struct, frozen=True):
     """A rejected file in an inbox: its present name, the reason, and the time ("": unknown)."""
 
@@ -68,6 +76,10 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest rejected files whose reason is known."""
     kept: int = 0
     """How many files stay in the inbox because their jobs have succeeded (`on_success = "keep"`)."""
+    unmoved: int = 0
+    """How many files whose jobs have ended cannot leave working/ now."""
+    unmoved_rows: tuple[Unmoved, ...] = ()
+    """Some of those."""
     left_alone: int = 0
     foreign: tuple[str, ...] = ()
     """Names of some of the files that are not jobs."""

@@ -13,7 +13,8 @@ from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.identity import known_identity
 from queuectl.inbox.judge import Judge, NotYetError
 from queuectl.inbox.subfolder_walk import SubfolderWalk
-from queuectl.model import record, subfolders
+from queuectl.model import file_command, record, subfolders
+from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.inbox import FILES, Inbox
 from queuectl.model.lifecycle import DONE
 from queuectl.model.text import command_text
@@ -30,6 +31,8 @@ class Answer(NamedTuple):
     why: str
     hint: str = ""
     command: str = ""
+    ends: tuple[str, str] = ("", "")
+    """Where the file goes if its job succeeds, and otherwise; empty in an inbox of another mode."""
 
 
 def inbox_of(session: Session, path: str) -> Inbox | None:
@@ -51,7 +54,10 @@ def judge(session: Session, inbox: Inbox, path: str) -> Answer:
     """Return what would happen to the file at `path`. The file need not be in the inbox. Raises OSError."""
     name = os.path.basename(path)
     try:
-        return _of_file(session, inbox, path) if inbox.mode == FILES else _of_job(session, inbox, path, name)
+        if inbox.mode != FILES:
+            return _of_job(session, inbox, path, name)
+        sub = _subfolder(session, inbox, path)
+        return _of_file(session, inbox, path)._replace(ends=_ends(session, inbox, sub))
     except files.NotRegularError:
         return Answer("left alone", "it is a link, a folder, a pipe or a device")
     except NotYetError as error:
@@ -109,11 +115,22 @@ def _why_not_in(session: Session, inbox: Inbox, judge_of_names: FileJudge, sub: 
     if parts and not inbox.recursive:
         return "it is in a subfolder (recursive)"
     walk = SubfolderWalk(session, inbox, opening.inbox_path(session.spool, inbox), judge_of_names)
-    reserved = subfolders.reserved(inbox.on_success, inbox.on_failure, DONE)
+    reserved = subfolders.reserved(DONE, *file_command.own_folders(inbox.on_success, inbox.on_failure))
     for length in range(1, len(parts) + 1):
         if why := walk.why_left_alone("/".join(parts[:length]), reserved):
             return f"the folder {parts[length - 1]}: {why}"
     return ""
+
+
+def _ends(session: Session, inbox: Inbox, sub: str) -> tuple[str, str]:
+    """Return where a file in a subfolder goes if its job succeeds, and otherwise."""
+    top = _folder(session, inbox)
+    words = {DELETE: "it is deleted", KEEP: "it stays in its place"}
+
+    def where(end: str) -> str:
+        return words.get(end) or os.path.join(top, end, subfolders.native(sub), "")
+
+    return where(inbox.on_success), where(inbox.on_failure)
 
 
 def _is_kept(session: Session, inbox: Inbox, path: str, name: str, info: os.stat_result) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
 from typing import TYPE_CHECKING
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
-from queuectl.inbox.opening import check_inboxes
+from queuectl.inbox import opening
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 
@@ -27,6 +28,15 @@ def check_all(spool: SpoolDir, settings: Settings) -> None:
     """
     for check_part in PARTS.values():
         check_part(spool, settings)
+
+
+def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse inboxes, and folders for their files, as `opening.check_inboxes` and `outside.check` do."""
+    opening.check_inboxes(spool, settings)
+    if of_files := [inbox for inbox in settings.inboxes if inbox.mode == "files"]:
+        from queuectl.inbox import outside  # few inboxes are of files
+
+        opening.judge([functools.partial(outside.check, spool, settings, inbox) for inbox in of_files])
 
 
 def check_keys(spool: SpoolDir, settings: Settings) -> None:

@@ -166,7 +166,7 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     taken = taken_file.of(item.history)
     again = f"drag {shown} to {PENDING}/ (or: queuectl retry {safe(item.id)})"
     lines += [
-        f"To run it again: {again if taken is None else safe(taken.way_back)}.",
+        f"To run it again: {again if taken is None else safe(taken.way_back())}.",
         f"To delete it:    delete {shown} (or: queuectl dlq purge {safe(item.id)}).",
         f"queuectl deletes this text when {shown} is no longer here.",
         "",

@@ -49,7 +49,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     except DamagedRecordError:
         stored = repair.repaired(session, found)
     item = stored.record
-    _check_file(item)
+    _check_file(session, item, found.state)
     if item.extras.unique:
         uniques.reclaim(session, item, found.state)
     event = history.event(REQUEUED, session.clock.now(), by=by)
@@ -64,7 +64,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     return load(session, PENDING, name)
 
 
-def _check_file(item: record.Record) -> None:
+def _check_file(session: Session, item: record.Record, state: str) -> None:
     """Refuse to run a job again whose file has left the working folder of its inbox, because it would not find it.
 
     Raises:
@@ -75,7 +75,7 @@ def _check_file(item: record.Record) -> None:
         raise QueuectlError(
             f"the file of job {item.id} is no longer in the working folder of its inbox",
             cause=f"{taken.path} was moved when the job ended, so the command would not find it",
-            hint=taken.way_back,
+            hint=taken.way_back(taken_file.end_of(session.settings.inboxes, item.owner, state)),
         )
 
 

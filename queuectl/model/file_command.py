@@ -90,10 +90,29 @@ def why_bad_done_file(pattern: str) -> str:
     return ""
 
 
+def is_outside(folder: str) -> bool:
+    """Return whether a folder for files whose jobs have ended is not in the inbox: it is an absolute path."""
+    return is_absolute(folder)
+
+
+def own_folders(*ends: str) -> set[str]:
+    """Return those of the settings for files whose jobs have ended that are names of folders in the inbox."""
+    return {each for each in ends if each not in (DELETE, KEEP) and not is_outside(each)}
+
+
 def why_bad_folder(name: str) -> str:
-    """Return the mistake in the name of a folder of an inbox, or ""."""
+    """Return the mistake in the folder for files whose jobs have ended, or ""."""
+    if is_outside(name):
+        parts = re.split(r"[\\/]" if sys.platform == "win32" else "/", name)
+        if ".." in parts:
+            return "contains ..; write the path of the folder without it"
+        if _CONTROL.search(name) or not any(parts[1:]):
+            return "takes the absolute path of a folder"
+        return ""
+    if "/" in name or "\\" in name or name in (".", ".."):
+        return "is a relative path; write the name of a folder in the inbox, or the absolute path of one elsewhere"
     if not _FOLDER.fullmatch(name) or name.startswith(".") or name[-1] in ". " or names.is_device(name):
-        return "takes the name of a folder in the inbox, without a path"
+        return "takes the name of a folder in the inbox, or an absolute path"
     if name.lower() == WORKING:
         return f"{WORKING}/ holds the files of jobs that have not ended; use another folder"
     return ""

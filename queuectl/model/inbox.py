@@ -67,10 +67,10 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_retries: int | None = None
     """files: the retries of the jobs; None: the setting."""
     on_success: str = DONE
-    """files: the folder of the inbox for files whose jobs succeeded; `delete`: they are deleted; `keep`: they go back
-    to their place in the inbox, and are taken again only if they change."""
+    """files: the folder for files whose jobs succeeded, in the inbox or an absolute path; `delete`: they are deleted;
+    `keep`: they go back to their place in the inbox, and are taken again only if they change."""
     on_failure: str = FAILED
-    """files: the folder of the inbox for files whose jobs ended otherwise."""
+    """files: the folder for files whose jobs ended otherwise, in the inbox or an absolute path."""
     done_file: str = ""
     """files: the name of the marker that says that a file is whole, with `{name}` or `{stem}`."""
 
@@ -195,7 +195,7 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
             raise _error(path, f"{SECTION}.{key}", f"takes the name of a folder: a file is {what} only after success")
         if why := file_command.why_bad_folder(folder):
             raise _error(path, f"{SECTION}.{key}", f"{folder[:60]!r} {why}")
-    if inbox.on_success.lower() == inbox.on_failure.lower():
+    if inbox.on_success.lower().rstrip("/") == inbox.on_failure.lower().rstrip("/"):
         raise _error(path, f"{SECTION}.on_failure", f"{inbox.on_failure!r} is on_success too; use two folders")
     if inbox.done_file and (why := file_command.why_bad_done_file(inbox.done_file)):
         raise _error(path, f"{SECTION}.done_file", f"{inbox.done_file[:60]!r} {why}")

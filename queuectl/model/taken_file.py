@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl.model.command import is_absolute
 from queuectl.model.history import Event
-from queuectl.model.lifecycle import ENQUEUED
+from queuectl.model.lifecycle import DONE, ENQUEUED
+
+if TYPE_CHECKING:
+    from queuectl.model.inbox import Inbox
 
 _MARK = "\\" if sys.platform == "win32" else "/"
 
@@ -20,11 +24,29 @@ class TakenFile(NamedTuple):
     folder: str
     """The folder that it was put into: the inbox, or its subfolder."""
     name: str
+    sub: str = ""
+    """The subfolder of the inbox, in the form of this system."""
 
-    @property
-    def way_back(self) -> str:
-        """What runs the file again when its job has ended: a move by hand. Not yet safe."""
-        return f"move the file {self.name} back into {self.folder}: it becomes a new job there"
+    def way_back(self, end: str = "") -> str:
+        """Return what runs the file again when its job has ended, by hand. Not yet safe.
+
+        `end` is where the settings let it go then (`end_of`), "" if that is unknown.
+        """
+        if end == "keep":
+            return f"touch {self.folder}{_MARK}{self.name}: it becomes a new job"
+        there = ""
+        if end and end != "delete":
+            top = self.folder.removesuffix(f"{_MARK}{self.sub}") if self.sub else self.folder
+            there = " from " + _MARK.join(
+                each for each in (*([] if is_absolute(end) else [top]), end, self.sub) if each
+            )
+        return f"move the file {self.name}{there} back into {self.folder}: it becomes a new job there"
+
+
+def end_of(inboxes: Iterable[Inbox], owner: str, state: str) -> str:
+    """Return where the settings let the files of an owner go whose jobs end in this state; "" if they do not say."""
+    inbox = next((each for each in inboxes if each.owner == owner), None)
+    return "" if inbox is None else inbox.on_success if state == DONE else inbox.on_failure
 
 
 def of(history: Iterable[Event]) -> TakenFile | None:
@@ -33,4 +55,4 @@ def of(history: Iterable[Event]) -> TakenFile | None:
     if event is None or not event.claimed:
         return None
     parts, sub = event.claimed.split(_MARK), event.file.split("/")[:-1]
-    return TakenFile(event.claimed, _MARK.join([*parts[: -3 - len(sub)], *sub]), parts[-1])
+    return TakenFile(event.claimed, _MARK.join([*parts[: -3 - len(sub)], *sub]), parts[-1], _MARK.join(sub))

@@ -26,6 +26,7 @@ def inbox_document(row: InboxRow) -> dict[str, Any]:
     """Return the row of an inbox with its files and refusals."""
     made = row._asdict()
     made["files"] = [each._asdict() for each in row.files]
+    made["unmoved_files"] = [each._asdict() for each in row.unmoved_files]
     made["refused"] = [{key: getattr(each, key) for key in each.__struct_fields__} for each in row.refused]
     if row.mode != FILES:
         for key in ("command", "working", "last_done", "last_failed"):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from queuectl.inbox.state import InboxEnd, InboxFile, InboxRefusal, InboxState
+from queuectl.inbox.state import InboxEnd, InboxFile, InboxRefusal, InboxState, Unmoved
 from queuectl.model import times
 from queuectl.model.inbox import FILES
 
@@ -50,6 +50,10 @@ class InboxRow(NamedTuple):
     """How many files are in working/ for jobs that have not ended."""
     last_done: EndedFile | None = None
     last_failed: EndedFile | None = None
+    unmoved: int = 0
+    """Files whose jobs have ended and that cannot leave working/ now."""
+    unmoved_files: tuple[Unmoved, ...] = ()
+    """Some of those."""
 
 
 def sentence(state: InboxState) -> str:
@@ -57,6 +61,9 @@ def sentence(state: InboxState) -> str:
     if state.trouble:
         return state.trouble
     parts = []
+    if state.unmoved:
+        why = f": {state.unmoved_rows[0].why}" if state.unmoved_rows else ""
+        parts.append(f"{state.unmoved} cannot leave working/{why}")
     if state.waiting:
         parts.append(f"{state.waiting} to be taken in" + (f", held back: {state.held_back}" if state.held_back else ""))
     if state.arriving:
@@ -78,9 +85,9 @@ def sentence(state: InboxState) -> str:
 def without_texts(state: InboxState) -> InboxState:
     """Return the state without names of files; of trouble, only that there is some."""
     trouble = "it is unavailable now" if state.trouble else ""
-    return msgspec.structs.replace(
-        state, rows=(), refused=(), next=(), foreign=(), trouble=trouble, command="", last_done=None, last_failed=None
-    )
+    texts: dict[str, object] = {"command": "", "last_done": None, "last_failed": None}
+    texts |= dict.fromkeys(("rows", "unmoved_rows", "refused", "next", "foreign"), ())
+    return msgspec.structs.replace(state, trouble=trouble, **texts)
 
 
 def row(state: InboxState) -> InboxRow:
@@ -95,6 +102,7 @@ def row(state: InboxState) -> InboxRow:
         held_back=state.held_back,
         rejected=state.rejected,
         kept=state.kept,
+        unmoved=state.unmoved,
         left_alone=state.left_alone,
         taken=state.taken,
         trouble=state.trouble,
@@ -106,6 +114,7 @@ def row(state: InboxState) -> InboxRow:
         working=state.working,
         last_done=_ended(state.last_done),
         last_failed=_ended(state.last_failed),
+        unmoved_files=state.unmoved_rows,
     )
 
 

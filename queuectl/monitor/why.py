@@ -120,6 +120,11 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
     """Return what the inbox processes last published about a file. The inbox itself may hang, so it is not read."""
     for state in read_all(spool):
         where = f"inbox {state.owner}"
+        for unmoved in state.unmoved_rows:
+            if typed == unmoved.name:
+                text = f"its job {unmoved.job_id} has ended, and it cannot leave working/ in {where}: {unmoved.why}"
+                change = "the receiver tries again automatically"
+                return Answer(unmoved.name, state.path, [Reason("unmoved", text, change)])
         for row in state.rows:
             if typed in (row.name, row.name.removesuffix(".json"), row.name.rpartition("/")[2]):
                 quiet = times.format_duration(round(row.quiet_s))
@@ -159,11 +164,13 @@ def _kept(spool: SpoolDir, state: InboxState, name: str) -> Reason | None:
     return Reason("kept", text, f"to run it again: touch {os.path.join(state.path, name)}")
 
 
-def _way_back(item: record.Record) -> str:
+def _way_back(session: Session, found: Located, item: record.Record) -> str:
     """Return what runs an ended job again: a command, or for a file that has left working/ a move by hand."""
     taken = taken_file.of(item.history)
     moved = taken is not None and files.sig_of(taken.path) is None
-    return taken.way_back if taken is not None and moved else f"queuectl retry {item.id}"
+    if taken is None or not moved:
+        return f"queuectl retry {item.id}"
+    return taken.way_back(taken_file.end_of(session.settings.inboxes, item.owner, found.state))
 
 
 def _drop(session: Session, job_id: str) -> Located | None:
@@ -182,7 +189,25 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     item = session.spool.read(found.state, found.name).record
     if found.state == RUNNING:
         return [_running(session.spool, item, now_at)]
-    again = _way_back(item)
+    if unmoved := _unmoved(session.spool, item):
+        return [*_ended(session, found, item, now_at), unmoved]
+    return _ended(session, found, item, now_at)
+
+
+def _unmoved(spool: SpoolDir, item: record.Record) -> Reason | None:
+    """Return why the file of a job that has ended is still in working/; None if it is not."""
+    if not item.history or not item.history[0].claimed:
+        return None
+    for state in read_all(spool):
+        for row in state.unmoved_rows:
+            if row.job_id == item.id:
+                text = f"its file cannot leave working/ in inbox {state.owner}: {row.why}"
+                return Reason("unmoved", text, "the receiver tries again automatically")
+    return None
+
+
+def _ended(session: Session, found: Located, item: record.Record, now_at: float) -> list[Reason]:
+    again = _way_back(session, found, item)
     if found.state == DONE:
         ended_at = times.instant(last.at) if (last := item.standing().last) is not None else None
         ago = f" {waiting.ago(ended_at, now_at)}" if ended_at is not None else ""

@@ -22,7 +22,7 @@ import functools
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 from queuectl.system.acting import as_owner
@@ -33,6 +33,7 @@ from queuectl.system.files import (
     SAFE,
     NotRegularError,
     as_not_regular,
+    open_regular,
     sig_of,
 )
 from queuectl.system.sharing import SHARING_DEADLINE_S, patiently
@@ -49,6 +50,11 @@ FOLDER_MODE = 0o755
 PRIVATE_FOLDER_MODE = 0o700
 
 _WRITE = READ | os.O_WRONLY
+_COPY_BYTES = 1024 * 1024
+# A copy is fsynced after so many bytes, too, because one fsync of a large file could take minutes.
+_SYNC_BYTES = 64 * 1024 * 1024
+# What a copy keeps of the mode of its original: no write access for others, and no set-user-id bit.
+_COPIED_MODE = 0o755
 # The encoding of paths, for calls through ctypes (`os.fsencode` takes four times as long).
 _PATHS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
@@ -164,6 +170,73 @@ def open_to_group(fd: int, mode: int) -> None:
     """Restore the mode of a new file that the umask may have reduced. Costs a call only with GROUP_MODE."""
     if sys.platform != "win32" and mode == GROUP_MODE:
         os.fchmod(fd, mode)
+
+
+@as_owner
+def copy(
+    source: str,
+    target: str,
+    *,
+    sync: bool,
+    at: int | None = None,
+    to: int | None = None,
+    beat: Callable[[], None] = lambda: None,
+) -> None:
+    """Copy a regular file to a new file of this user, with its times and without write access for others; fsync it.
+
+    Nobody else can read the copy before it is whole. An error leaves nothing behind. `beat` is called now and then.
+
+    Args:
+        at: the folder of the source (POSIX).
+        to: the folder of the target (POSIX).
+
+    Raises:
+        FileExistsError: `target` exists; the file there is unchanged.
+        NotRegularError: the source is not a regular file.
+        BlockingIOError: the source was changed meanwhile.
+        OSError: the system call failed.
+    """
+    fd, info = open_regular(source, at)
+    try:
+        made = os.open(target, _WRITE | os.O_CREAT | os.O_EXCL | NOFOLLOW, PRIVATE_MODE, dir_fd=to)
+        try:
+            try:
+                _copy_bytes(fd, made, sync, beat)
+                after = os.fstat(fd)
+                if (after.st_size, after.st_mtime_ns) != (info.st_size, info.st_mtime_ns):
+                    raise BlockingIOError(errno.EAGAIN, "it was changed while it was copied", source)
+                if sys.platform != "win32":
+                    os.fchmod(made, info.st_mode & _COPIED_MODE)
+                    os.utime(made, ns=(info.st_atime_ns, info.st_mtime_ns))
+                if sync:
+                    os.fsync(made)
+            finally:
+                os.close(made)
+            if sys.platform == "win32":  # a handle that has written sets the time when it is closed
+                os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(target, dir_fd=to)
+            raise
+    finally:
+        os.close(fd)
+
+
+def _copy_bytes(fd: int, made: int, sync: bool, beat: Callable[[], None]) -> None:
+    unsynced = 0
+    while piece := os.read(fd, _COPY_BYTES):
+        write_all(made, piece)
+        unsynced += len(piece)
+        if sync and unsynced >= _SYNC_BYTES:
+            os.fsync(made)
+            unsynced = 0
+        beat()
+
+
+@as_owner
+def copy_link(source: str, target: str, *, at: int | None = None, to: int | None = None) -> None:
+    """Make a link that leads where another one does. Raises FileExistsError, OSError."""
+    os.symlink(os.readlink(source, dir_fd=at), target, dir_fd=to)
 
 
 # ----------------------------------------------------------------------------------------------------------- syncing

@@ -44,6 +44,7 @@ def test_inboxes_are_listed_with_what_was_found_there(queuectl: Commands, spool:
     publish(spool, state)
     found = queuectl("inbox", "list").out.splitlines()
     assert found[0].split("\t")[:6] == ["scans", "files", "7", "0", "1", "0"]
+    assert found[0].split("\t")[7] == "done, failed"
     assert found[1].split("\t")[:2] == ["jobs", "trusted"] and "no worker has looked" in found[1]
     (scans,) = json.loads(queuectl("inbox", "list", "--json").out)["inboxes"]
     assert (scans["owner"], scans["taken"], scans["arriving"]) == ("scans", 7, 1)
@@ -73,6 +74,7 @@ def test_a_file_is_tried_out_without_being_touched(queuectl: Commands, folders: 
     (scans / "d.pdf").mkdir()
     told = queuectl("inbox", "test", str(scans / "a.pdf"))
     assert "accepted" in told.out and "--title=a" in told.out
+    assert f"success  {scans / 'done'}" in told.out and f"failure  {scans / 'failed'}" in told.out
     for name, why in {"a.txt": "does not match", "b.pdf.part": "unfinished", "d.pdf": "a folder"}.items():
         told = queuectl("inbox", "test", str(scans / name), code=1)
         assert "left alone" in told.out and why in told.out, name

@@ -66,6 +66,8 @@ SECRET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
 _MEMORY = "/dev/shm"
 INBOX = Inbox(path="", mode="trusted", owner="anna", done_receipts=True)
 WHOLE = b"the whole file"
+# Folders outside the inbox, in the settings of an operation and in the paths of `Operation.inbox`.
+NEAR, FAR = "/near", "/far"
 
 # It fails until its run number $PASS_AT, and lasts until the file $AFTER is in the spool. Its evidence: a line at each end
 # of a run, a line where another run was under way, and what it prints.
@@ -100,6 +102,7 @@ class Hands(Desk):
         self.name = worker
         self.inbox = inbox_of(root)
         self.inbox_keys = root / "keys"
+        self.root = root
         self.files: Inbox | None = None
         self.holder: Desk | None = None
         """Another worker with a job of its own, which dies with this one."""
@@ -124,6 +127,7 @@ class Hands(Desk):
         inbox, keys = INBOX, self.inbox_keys
         with aside():
             if self.files is not None:
+                self.files = placed(self.files, self.root)
                 return FilePoller(self.session._replace(rng=random.Random()), self.files, str(self.inbox))
             if keys.exists():
                 inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys), audience="here")
@@ -198,6 +202,18 @@ def inbox_of(root: Path) -> Path:
         return root.parent / f"{root.name}-inbox"
     other = tempfile.gettempdir() if str(root).startswith(_MEMORY) else _MEMORY
     return Path(other, f"queuectl-inbox-{root.parent.name}-{root.name}")
+
+
+def outside_of(root: Path) -> dict[str, Path]:
+    """The folders outside the inbox of the spool in `root`: on the inbox's file system, and on the spool's."""
+    inbox = inbox_of(root)
+    return {NEAR: inbox.with_name(f"{inbox.name}-near"), FAR: root / "far"}
+
+
+def placed(inbox: Inbox, root: Path) -> Inbox:
+    """The settings of an inbox with the paths of this run."""
+    ends = {key: str(outside_of(root).get(value := getattr(inbox, key), value)) for key in ("on_success", "on_failure")}
+    return msgspec.structs.replace(inbox, **ends)
 
 
 Endings = dict[str, set[str]]
@@ -1252,12 +1268,16 @@ def _judge_inbox(root: Path, spool: SpoolDir, operation: Operation) -> list[str]
     if operation.inbox is None:
         return []
     top = inbox_of(root)
-    found = sorted(str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir())
+    paths = {str(path.relative_to(top)): path for path in top.rglob("*") if not path.is_dir()}
+    for name, folder in outside_of(root).items():
+        paths |= {f"{name}/{path.relative_to(folder)}": path for path in folder.rglob("*") if not path.is_dir()}
+    found = sorted(paths)
     wrong = [] if found == sorted(operation.inbox) else [f"the inbox holds {found}"]
-    wrong += [f"{name} is not whole" for name in found if name.endswith(".pdf") and (top / name).read_bytes() != WHOLE]
+    wrong += [f"{name} is not whole" for name in found if name.endswith(".pdf") and paths[name].read_bytes() != WHOLE]
     for folder in (spool.handover_dir, spool.owed_dir):
         wrong += [f"{path} is left" for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".spent"]
-    shutil.rmtree(inbox_of(root))
+    for folder in (top, *outside_of(root).values()):
+        shutil.rmtree(folder, ignore_errors=True)
     return wrong
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tests.crash.bugs import Bug
 
-FILE_SWEEP, POLLER, COMMAND, KEPT = (
+FILE_SWEEP, POLLER, COMMAND, KEPT, OUTSIDE = (
     "crash/test_file_sweep.py",
     "unit/inbox/test_file_poller.py",
     "unit/model/test_file_command.py",
     "unit/inbox/test_kept.py",
+    "unit/inbox/test_outside.py",
 )
 BELOW = "unit/inbox/test_subfolders.py"
 NAMES = ("hostile/test_file_names.py", "hostile/test_files.py")
@@ -37,24 +38,25 @@ BUGS = (
     Bug(
         "a file moves to failed/ before the text about it is written",
         "inbox/file_box",
-        """                if text:
-                    self._put_text(place, to, target + FAILED_TEXT, text)
-                place.move(name, to, target)
+        """                    self._put_text(at, temporary, to, target + FAILED_TEXT, text)
+                if carrier is None:
+                    place.move(name, to, target)
 """,
-        """                place.move(name, to, target)
-                if text:
-                    self._put_text(place, to, target + FAILED_TEXT, text)
+        """                    place.move(name, to, target)
+                    self._put_text(at, temporary, to, target + FAILED_TEXT, text)
+                elif carrier is None:
+                    place.move(name, to, target)
 """,
         TESTS,
     ),
     Bug(
         "the end of a file's job is forgotten before its file has moved",
         "inbox/file_ends",
-        """        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+        """        self._finish(box, job_id, self._inbox.on_failure, note.name, text)
         self._has_moved(box, job_id, DLQ, note.name, item)
 """,
         """        self.owed.forget(job_id)
-        box.finish(job_id, self._inbox.on_failure, note.name, text=text)
+        self._finish(box, job_id, self._inbox.on_failure, note.name, text)
 """,
         TESTS,
     ),
@@ -83,6 +85,57 @@ BUGS = (
             return
         note""",
         TESTS,
+    ),
+    Bug(
+        "a copy outside gets its name without a note",
+        "inbox/outside",
+        """        disk.create(self._place.entry(MOVED), note, sync=self._opener.sync, at=self._place.at)
+""",
+        """        assert note
+""",
+        (FILE_SWEEP, OUTSIDE),
+    ),
+    Bug(
+        "a file is deleted before its copy outside has its name",
+        "inbox/outside",
+        """        self._to.move(self._temporary, self._to, target)
+        if self._opener.sync:
+            self._to.sync()
+        _remove(self._place, name)
+""",
+        """        _remove(self._place, name)
+        self._to.move(self._temporary, self._to, target)
+        if self._opener.sync:
+            self._to.sync()
+""",
+        (FILE_SWEEP, OUTSIDE),
+    ),
+    Bug(
+        "the rest of a folder that was copied outside is copied again",
+        "inbox/outside",
+        """*((-1, -1) if stat.S_ISDIR(info.st_mode) else (info.st_size, info.st_mtime_ns))]
+""",
+        """info.st_size, info.st_mtime_ns]
+""",
+        (FILE_SWEEP, OUTSIDE),
+    ),
+    Bug(
+        "files may go to a folder outside where they become jobs",
+        "inbox/outside",
+        """        if why := _why_jobs(spool, settings, inbox, path, set(seen)):
+""",
+        """        if why := "":
+""",
+        (FILE_SWEEP, OUTSIDE),
+    ),
+    Bug(
+        "a folder outside that failed is tried again at every look",
+        "inbox/file_ends",
+        """        if why and now_s < until_s:
+""",
+        """        if False:
+""",
+        (FILE_SWEEP, OUTSIDE),
     ),
     Bug(
         "a kept file is back in the inbox before its note is on disk",
@@ -207,9 +260,9 @@ BUGS = (
         "what a command leaves above its file in working/ is forgotten",
         "inbox/file_box",
         """            name = text = ""
-        if _TEMP""",
+        if listed""",
         """            return moved
-        if _TEMP""",
+        if listed""",
         (FILE_SWEEP, BELOW),
     ),
     Bug(

@@ -12,7 +12,7 @@ import msgspec
 from queuectl.inbox.identity import identity_of
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
-from tests.crash.driver import FAILED, OK, WHOLE, Hands, Operation
+from tests.crash.driver import FAILED, FAR, NEAR, OK, WHOLE, Hands, Operation, outside_of
 
 INBOX = Inbox(
     path="", mode="files", owner="anna", tags=("job",), settle_s=0.0, max_retries=0, command=("true", "{file}")
@@ -27,10 +27,13 @@ def _sent(*names: str) -> Any:
     """Files in a new inbox; with a path, in one of its folders."""
 
     def put(hands: Hands) -> None:
-        shutil.rmtree(hands.inbox, ignore_errors=True)
-        hands.inbox.mkdir()
+        outside = outside_of(hands.root)
+        for folder in (hands.inbox, *outside.values()):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
         for name in names:
-            path = hands.inbox / name
+            above, _, rest = name[1:].partition("/")
+            path = outside[f"/{above}"] / rest if name.startswith("/") else hands.inbox / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(WHOLE if name.endswith(".pdf") else b"")
 
@@ -56,6 +59,15 @@ def _ran_beside_a_folder(hands: Hands) -> None:
     """The job has succeeded, and its file's name in the inbox has gone to a folder."""
     _ran(OK)(hands)
     (hands.inbox / "a.pdf").mkdir()
+
+
+def _ran_and_made_a_folder(hands: Hands) -> None:
+    """The job has succeeded, and its command has made a folder with a file and a link in it."""
+    _ran(OK)(hands)
+    (folder,) = (hands.inbox / "working").iterdir()
+    (folder / "pages").mkdir()
+    (folder / "pages" / "1.pdf").write_bytes(WHOLE)
+    (folder / "pages" / "first").symlink_to("1.pdf")
 
 
 def _deleted(hands: Hands) -> None:
@@ -95,10 +107,19 @@ def _op(name: str, begin: Any, ends: str, inbox: tuple[str, ...], files: Inbox =
     return Operation(f"files: {name}", _nothing, begin, _look, {"job": {ends}}, inbox=inbox, files=files)
 
 
+_NEAR = msgspec.structs.replace(INBOX, on_success=NEAR, on_failure=FAR)
+_FAR = msgspec.structs.replace(INBOX, on_success=FAR, on_failure=NEAR)
+_FAR_AND_DEEP = msgspec.structs.replace(_DEEP, on_success=FAR)
 _KEEPING = msgspec.structs.replace(INBOX, on_success="keep")
 _DELETED = msgspec.structs.replace(_MARKED, on_success="delete")
 _BELOW = ("done/x/y/a.pdf", "done/x/y/a.pdf.ok")
 _KEPT = msgspec.structs.replace(_MARKED, on_success="keep")
+
+
+def _outside(folder: str, *ends: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/a{end}" if end.startswith(" ") else f"{folder}/a.{end}" for end in ends)
+
+
 _TEXT = ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.txt")
 
 OPERATIONS = {
@@ -140,6 +161,29 @@ OPERATIONS = {
             _DEEP,
         ),
         _op("give back to a subfolder", _cut_short("x/y", is_gone=True), _ONCE, _BELOW, _DEEP),
+        _op("success, near outside", _ran(OK, "/near/a.pdf"), _ONCE, _outside(NEAR, "pdf", " (2).pdf", "txt"), _NEAR),
+        _op("failure, near outside", _ran(FAILED), _DEAD, _outside(NEAR, "pdf", "pdf.failed.txt", "txt"), _FAR),
+        _op(
+            "success, far outside",
+            _ran_and_made_a_folder,
+            _ONCE,
+            (*_outside(FAR, "pdf", "txt"), f"{FAR}/pages/1.pdf", f"{FAR}/pages/first"),
+            _FAR,
+        ),
+        _op(
+            "failure, far outside, and the name is taken",
+            _ran(FAILED, "/far/a.pdf"),
+            _DEAD,
+            _outside(FAR, "pdf", " (2).pdf", " (2).pdf.failed.txt", "txt"),
+            _NEAR,
+        ),
+        _op(
+            "success in a subfolder, far outside",
+            _ran(OK, "x/y/a.pdf.ok", sub="x/y"),
+            _ONCE,
+            (f"{FAR}/log", *_outside(f"{FAR}/x/y", "pdf", "pdf.ok", "txt")),
+            _FAR_AND_DEEP,
+        ),
         _op("the job is gone", _deleted, "", ("failed/a.pdf", "failed/a.pdf.failed.txt")),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +16,16 @@ from queuectl.inbox.state import read_all
 from queuectl.monitor import inboxes
 from queuectl.monitor.facts import inbox_document
 
+if TYPE_CHECKING:
+    from queuectl.model.inbox import Inbox
+
 app = group.new_app(
     no_args_is_help=True,
     help="List inboxes and test files.\n\nExample: queuectl inbox list\n\n"
     "An inbox is a folder outside the spool whose files become jobs. The settings name it: [[inbox]] in queuectl.toml.",
 )
 
-_HEADERS = ("OWNER", "MODE", "TAKEN", "WAITING", "ARRIVING", "REFUSED", "PATH", "STATE")
+_HEADERS = ("OWNER", "MODE", "TAKEN", "WAITING", "ARRIVING", "REFUSED", "PATH", "FILES GO TO", "STATE")
 
 
 @app.command("list", short_help="List all inboxes.")
@@ -31,8 +34,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)]
 
     Example: queuectl inbox list
 
-    Each has what the workers found there last. TAKEN counts the files taken since the inbox's process started. In a
-    pipe, the columns are separated by tabs.
+    Each has what the workers found there last. TAKEN counts the files taken since the inbox's process started. FILES GO
+    TO says where files go after success and after failure. In a pipe, the columns are separated by tabs.
     """
     spool = context.open_spool()
     found = {state.owner: inboxes.row(state) for state in read_all(spool.folder)}
@@ -44,11 +47,17 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)]
     table: list[tuple[str, ...]] = []
     for inbox in spool.settings.inboxes:
         if (row := found.get(inbox.owner)) is None:
-            table.append((inbox.owner, inbox.mode, "", "", "", "", safe(inbox.path), "no worker has looked at it yet"))
+            state = "no worker has looked at it yet"
+            table.append((inbox.owner, inbox.mode, "", "", "", "", safe(inbox.path), _ends(inbox), state))
             continue
         counts = (row.taken, row.waiting, row.arriving, row.rejected)
-        table.append((row.owner, row.mode, *map(str, counts), safe(row.path), safe(row.text)))
+        table.append((row.owner, row.mode, *map(str, counts), safe(row.path), _ends(inbox), safe(row.text)))
     printing.table(_HEADERS, table)
+
+
+def _ends(inbox: Inbox) -> str:
+    """Return where files go after success and failure: `done, failed`; "" in an inbox of another mode."""
+    return safe(f"{inbox.on_success}, {inbox.on_failure}") if inbox.mode == "files" else ""
 
 
 @app.command(short_help="Show what would happen to a file.")
@@ -62,7 +71,8 @@ def test(
 
     Example: queuectl inbox test /srv/scans/page.pdf
 
-    It shows whether the inbox accepts the file, why, and the command that would run. Nothing is moved and nothing runs.
+    It shows whether the inbox accepts the file, why, the command that would run, and where a file of an inbox of files
+    goes after success and failure. Nothing is moved and nothing runs.
     Exit code 0 means that the file is accepted, 1 that it waits, is refused or is left alone.
     """
     from queuectl.inbox import trial
@@ -85,5 +95,8 @@ def test(
         line(f"  to do    {safe(answer.hint)}")
     if answer.command:
         line(f"  command  {safe(answer.command)}")
+    for word, where in zip(("success", "failure"), answer.ends, strict=True):
+        if where:
+            line(f"  {word}  {safe(where)}")
     if answer.verdict != trial.ACCEPTED:
         raise typer.Exit(1)

@@ -56,6 +56,16 @@ class FilePost:
         self.desk.settlements.settle(claimed, outcome)
         return claimed
 
+    def run_all(self, outcomes: dict[str, Outcome]) -> dict[str, str]:
+        """Let a worker run the job of each file; return the ids of the jobs, by the files."""
+        ids = {}
+        for name in names_in(self.spool, "pending"):
+            claimed = self.desk.start(name)
+            file = claimed.record.history[0].file
+            self.desk.settlements.settle(claimed, outcomes[file])
+            ids[file] = claimed.record.id
+        return ids
+
     def tree(self) -> list[str]:
         """Every file of the inbox, with the folder of a job in working/ as *."""
         found = []
