@@ -154,6 +154,13 @@ OPERATIONS = {
             _DEEP,
         ),
         _op(
+            "success in a subfolder, and keep",
+            _ran(OK, "x/y/a.pdf.ok", sub="x/y"),
+            _ONCE,
+            ("done/log", "done/x/y/a.pdf.ok", "done/x/y/a.txt", "x/y/a.pdf"),
+            msgspec.structs.replace(_DEEP, on_success="keep"),
+        ),
+        _op(
             "failure in a subfolder",
             _ran(FAILED, "x/y/a.pdf.ok", sub="x/y"),
             _DEAD,
