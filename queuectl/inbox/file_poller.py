@@ -65,6 +65,8 @@ class FilePoller(Polling[FileBox]):
         self._taken_from: set[str] = set()
         """The subfolders from which this poll took files."""
         self._found = Found(set(), {}, [], {})
+        self._moved: dict[str, tuple[Identity, int]] = {}
+        """Folders that were moved into the inbox whole: which they are, and when it was."""
         self._own_folders: frozenset[str] = frozenset()
         self._walk: SubfolderWalk | None = None
         if inbox.recursive:
@@ -115,7 +117,7 @@ class FilePoller(Polling[FileBox]):
             self._say(INFO, f"{name} is back in the inbox: its hand-over was interrupted")
         there = self._list(box)
         self._kept.forget_all_but(there, unseen=self._unseen())
-        self.renamed.intersection_update(there)
+        self.renamed.intersection_update(there | self._note_moved_folders())
         self._handover.given_back &= there
         own = self.renamed & self._handover.given_back
         self.renamed.difference_update(own)
@@ -135,6 +137,35 @@ class FilePoller(Polling[FileBox]):
             return set(box.root.names()) - box.own_folders
         self._found = self._walk.walk(box.root, own=box.own_folders)
         return self._found.files
+
+    def _note_moved_folders(self) -> set[str]:
+        """Note the folders that were moved in whole; return the names of renames that came after the listing.
+
+        What has not changed since the move is as whole as a file that was renamed. A change of the folder's own mode or
+        times would look like a later move, so its event is waited for: it was sent before the folder was looked at.
+        """
+        if self._walk is None:
+            return set()
+        folders = self._found.folders
+        self._moved = {path: each for path, each in self._moved.items() if folders.get(path) == each[0]}
+        marked = [each for each in self.renamed if each.endswith("/")]
+        if not marked:
+            return set()
+        before = set(self.renamed)
+        self.catch_up()
+        for path in (each[:-1] for each in marked if each in self.renamed):
+            if path in folders and (moved_ns := self._walk.moved_at(path)):
+                self._moved[path] = folders[path], moved_ns
+        return self.renamed - before
+
+    def _came_whole(self, name: str, seen: Seen) -> bool:
+        """Return whether a file has not changed since a folder that it is in was moved into the inbox."""
+        above = subfolders.split(name)[0] if self._moved else ""
+        while above:
+            if above in self._moved and seen.ctime_ns < self._moved[above][1]:
+                return True
+            above = subfolders.split(above)[0]
+        return False
 
     def _unseen(self) -> list[str]:
         """Return the subfolders that the last walk could not list; "" for all of them."""
@@ -212,8 +243,9 @@ class FilePoller(Polling[FileBox]):
                     limit = full
                 if full or self._limits.is_poll_full:
                     left.append(name)
-                    if name in known:
-                        self._known[name] = known[name]  # it need not settle again
+                    # It need not settle again.
+                    now = _Arriving((seen.sig, seen.ctime_ns), self._clock.monotonic())
+                    self._known[name] = known.get(name, now)
                     continue
                 if taken := self._take_one(box, name, seen):
                     if self._kept.had(name):
@@ -279,7 +311,7 @@ class FilePoller(Polling[FileBox]):
             if found is None or not stat.S_ISREG(found.st_mode):
                 self._watch(name, seen, f"{marker} is not there yet", known)
                 return False
-        elif name not in self.renamed:
+        elif name not in self.renamed and not self._came_whole(name, seen):
             now_s = self._clock.monotonic()
             if known is None or known.sig != (seen.sig, seen.ctime_ns):
                 known = _Arriving((seen.sig, seen.ctime_ns), now_s)

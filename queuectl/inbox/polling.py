@@ -45,6 +45,8 @@ class Polling(ABC, Generic[Box]):
         self.notices: list[Notice] = []
         self.renamed: set[str] = set()
         """Names that were renamed into the folder, as `system.watch` tells them; only inboxes of files use them."""
+        self.catch_up: Callable[[], None] = lambda: None
+        """Bring `renamed` up to date."""
         self._session = session
         self._spool = session.spool
         self._clock = session.clock

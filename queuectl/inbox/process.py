@@ -90,6 +90,9 @@ class _Loop:
         self._watch = None if self._poller.is_far() else Watch(path, tells_renames=is_files, is_deep=is_deep)
         if self._watch is not None and self._watch.renamed is not None:
             self._poller.renamed = self._watch.renamed
+            self._poller.catch_up = self._catch_up
+        self._has_news = False
+        """Whether an event came during a poll."""
         disk.make_folder(session.spool.inbox_dir)
         self._lock = FileLock(session.spool.inbox_path(inbox.owner, "lock"))
         self._scan_s = session.settings.scan_s
@@ -125,13 +128,18 @@ class _Loop:
         has_new = self._watch is not None and self._watch.follow(self._poller.folders)
         self._poller.show(every_s=_SHOW_EVERY_S)
         self._report(published, is_drained=bool(state.trouble) or self._poller.is_drained)
-        if has_new:
+        if has_new or self._has_news:
+            self._has_news = False
             return _PAUSE_S  # a file may have come between the listing of a new subfolder and its watch
         if state.waiting and published:
             return _PAUSE_S
         if state.waiting and self._poller.rejected:
             return max(_PAUSE_S, took_s)  # good files may wait behind bad ones
         return max(min(self._scan_s, max(_PAUSE_S, self._poller.due_s)), took_s / _LIST_SHARE)
+
+    def _catch_up(self) -> None:
+        if self._watch is not None and any(map(self._poller.is_news, self._watch.names())):
+            self._has_news = True
 
     def _report(self, published: list[str], *, is_drained: bool) -> None:
         notices = self._poller.notices

@@ -86,6 +86,17 @@ class SubfolderWalk:
         """
         return _Walk(self, root, own).found
 
+    def moved_at(self, path: str) -> int:
+        """Return the ctime of a folder (nanoseconds) if nothing was put into it since then, else 0.
+
+        Of a folder that has just been moved here, that is the time of the move.
+        """
+        listed = self.known.get(path)
+        if listed is None:
+            return 0
+        _, mtime_ns, ctime_ns = listed.mark
+        return ctime_ns if mtime_ns < ctime_ns else 0
+
     def why_left_alone(self, path: str, reserved: frozenset[str]) -> str:
         """Return why a folder is left alone because of its path, as the end of a sentence, or ""."""
         name = path.rpartition("/")[2]

@@ -44,7 +44,8 @@ class Watch:
         """True while the system reports events."""
         self.renamed: set[str] | None = set() if tells_renames else None
         """The names of files that were renamed into the folder, or in it, and not closed by a writer since (Linux).
-        The caller removes them. None if nobody wants to know."""
+        With `is_deep` also folders, with a slash at the end, whose mode and times nobody has changed since. The caller
+        removes them. None if nobody wants to know."""
 
     @property
     def source(self) -> Any:
@@ -147,6 +148,8 @@ def _linux_events(*, is_deep: bool) -> _Events:
     only = CallbackId(0)
     wanted = Mask(InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE | InotifyConstants.IN_CLOSE_WRITE)
     wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a renamed folder is no longer the watched one
+    if is_deep:
+        wanted = Mask(wanted | InotifyConstants.IN_ATTRIB)
     below = Mask(wanted | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW)
 
     class InotifyEvents(InotifyFD):
@@ -238,9 +241,14 @@ def _linux_events(*, is_deep: bool) -> _Events:
                 self._moved_away = True
             elif not event.is_directory or is_deep:
                 name = os.fsdecode(event.name)
-                self._names.append(name := f"{sub}/{name}" if sub else name)
-                if self._renamed is not None and not event.is_directory:
-                    (self._renamed.add if event.is_moved_to else self._renamed.discard)(name)
+                name = f"{sub}/{name}" if sub else name
+                if not event.is_attrib:
+                    self._names.append(name)
+                elif not event.is_directory:
+                    return
+                if self._renamed is not None:
+                    change = self._renamed.add if event.is_moved_to else self._renamed.discard
+                    change(f"{name}/" if event.is_directory else name)
 
         def on_watch_deleted(self, watched: WatchDescriptor) -> None:
             if watched == self._watched:

@@ -341,6 +341,33 @@ BUGS = (
         (BELOW, "hostile/test_folders_two_users.py"),
     ),
     Bug(
+        "a file that was changed after its folder was moved in counts as whole",
+        "inbox/file_poller",
+        """            if above in self._moved and seen.ctime_ns < self._moved[above][1]:
+""",
+        """            if above in self._moved:
+""",
+        (BELOW,),
+    ),
+    Bug(
+        "a folder into which something was put since its move proves its files whole",
+        "inbox/subfolder_walk",
+        """        return ctime_ns if mtime_ns < ctime_ns else 0
+""",
+        """        return ctime_ns
+""",
+        (BELOW,),
+    ),
+    Bug(
+        "the change of a folder's mode counts as its move",
+        "system/watch",
+        """        wanted = Mask(wanted | InotifyConstants.IN_ATTRIB)
+""",
+        """        pass
+""",
+        (BELOW,),
+    ),
+    Bug(
         "a name may become an option",
         "model/file_command",
         """        if text.startswith(_OPTION_SIGNS) and text[0] != word[0]:

@@ -24,6 +24,7 @@ from queuectl.spool.folder import SpoolDir
 from tests import file_sender
 from tests.helpers import LONG, wait_until
 from tests.pool import Pool, children, ends_with, kill, queuectl
+from tests.unit.inbox.file_post import a_tick_after
 
 SENDER = str(Path(file_sender.__file__))
 # Windows has no names with double quotes.
@@ -109,17 +110,22 @@ def test_folders_run_and_go_where_they_belong(spool: SpoolDir, tmp_path: Path) -
             (inbox / sub).mkdir(exist_ok=True)
             wait_until(lambda: any(map(_knows_all, read_all(spool))))
             file_sender.send(str(inbox / sub), f"{number}.pdf", "rename")
+        album = tmp_path / "album"
+        album.mkdir()
+        file_sender.send(str(album), "5.pdf", "plain")
+        a_tick_after(album / "5.pdf", tmp_path)
+        os.rename(album, inbox / "album")
         (inbox / "a" / "half.pdf.part").write_text("half of it")
         os.rename(inbox / "a" / "half.pdf.part", inbox / "a" / "half.pdf")
         failed = inbox / "failed" / "a" / "half.pdf"
         wait_until(failed.exists)
-        wait_until(lambda: len(list((inbox / "done").rglob("*.pdf"))) == 5)
+        wait_until(lambda: len(list((inbox / "done").rglob("*.pdf"))) == 6)
         os.rename(failed, inbox / "a" / "half.pdf")
-        wait_until(lambda: len(witness.read_text().splitlines()) == 7)
+        wait_until(lambda: len(witness.read_text().splitlines()) == 8)
         wait_until(failed.exists)
-        ends_with(spool, {"done": 5, "dlq": 2})
-    done = ["done/0.pdf", "done/a/1.pdf", "done/a/b/2.pdf", "done/new/3.pdf", "done/new/deep/4.pdf"]
-    assert tree(inbox) == [*done, "failed/a/half.pdf", "failed/a/half.pdf.failed.txt"]
+        ends_with(spool, {"done": 6, "dlq": 2})
+    done = ["done/album/5.pdf", "done/0.pdf", "done/a/1.pdf", "done/a/b/2.pdf", "done/new/3.pdf", "done/new/deep/4.pdf"]
+    assert tree(inbox) == [*sorted(done), "failed/a/half.pdf", "failed/a/half.pdf.failed.txt"]
 
 
 def _knows_all(state: InboxState) -> bool:

@@ -11,9 +11,21 @@ from queuectl.jobs.verdict import Claimed
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import Desk, names_in
+from tests.helpers import Desk, names_in, wait_until
 
 COMMAND = ("cp", "{file}", "{folder}/{stem}.copy")
+
+
+def a_tick_after(path: Path, folder: Path) -> None:
+    """Wait until the clock of the file system is past the time of a file, by another file, in `folder`."""
+    probe = folder / ".probe"
+
+    def is_past() -> bool:
+        probe.write_text("")
+        return os.stat(probe).st_ctime_ns > os.stat(path).st_ctime_ns
+
+    wait_until(is_past)
+    probe.unlink()
 
 
 class FilePost:

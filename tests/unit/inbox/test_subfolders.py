@@ -20,7 +20,7 @@ from queuectl.model import subfolders
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until
-from tests.unit.inbox.file_post import FilePost
+from tests.unit.inbox.file_post import FilePost, a_tick_after
 
 OK, BAD = Outcome("succeeded", 0), Outcome("failed", 1, is_final=True)
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
@@ -278,16 +278,73 @@ def test_there_is_a_limit_of_subfolders(spool: SpoolDir, tmp_path: Path, monkeyp
     assert [row.name for row in post.poller.state.refused] == ["3/"]
 
 
-def test_a_whole_folder_is_taken_when_its_files_are_quiet(spool: SpoolDir, tmp_path: Path) -> None:
-    """A rename of the folder tells nothing about the files in it: somebody may still write there."""
-    post = post_of(spool, tmp_path)
+def _album(tmp_path: Path, post: FilePost) -> None:
+    """A folder with files, moved into the inbox as `photos`; the clock of the file system ticks before that."""
     (tmp_path / "photos" / "b").mkdir(parents=True)
     for number in range(5):
         (tmp_path / "photos" / "b" / f"{number}.jpg").write_text("x")
+    a_tick_after(tmp_path / "photos" / "b" / "4.jpg", tmp_path)
     os.rename(tmp_path / "photos", post.folder / "photos")
+
+
+def test_a_whole_folder_is_taken_when_its_files_are_quiet(spool: SpoolDir, tmp_path: Path) -> None:
+    """Where no event tells of the move."""
+    post = post_of(spool, tmp_path)
+    _album(tmp_path, post)
     assert post.poller.step() == [] and post.poller.state.arriving == 5
     post.desk.clock.advance(11)
     assert len(post.poller.step()) == 5
+
+
+@posix_only
+def test_a_folder_that_is_moved_in_whole_is_taken_at_once(spool: SpoolDir, tmp_path: Path) -> None:
+    """But for files that were put there, or changed, since the move."""
+    post = post_of(spool, tmp_path)
+    _album(tmp_path, post)
+    post.poller.renamed.add("photos/")
+
+    def late() -> None:
+        post.poller.renamed.update(("late.jpg", "photos/b/late.jpg"))  # events that come after the listing
+
+    post.poller.catch_up = late
+    (post.folder / "photos" / "b" / "new.jpg").write_text("x")
+    (post.folder / "photos" / "b" / "3.jpg").write_text("more")
+    assert len(post.poller.step()) == 4
+    assert sorted(row.name for row in post.poller.state.rows) == ["photos/b/3.jpg", "photos/b/new.jpg"]
+    assert post.poller.renamed == {"late.jpg", "photos/b/late.jpg"}
+    os.utime(post.folder / "photos" / "b" / "3.jpg", (0, 0))
+    assert post.poller.step() == []
+    post.desk.clock.advance(11)
+    assert len(post.poller.step()) == 2
+
+
+@posix_only
+@pytest.mark.parametrize("change", ["a file is put there", "its mode is changed"])
+def test_a_folder_that_has_changed_since_its_move_proves_nothing(spool: SpoolDir, tmp_path: Path, change: str) -> None:
+    """A change of its mode looks like a later move: the event of it is read before the move counts."""
+    post = post_of(spool, tmp_path)
+    _album(tmp_path, post)
+    post.poller.renamed.add("photos/")
+    if change == "a file is put there":
+        (post.folder / "photos" / "x.part").touch()
+    else:
+        post.poller.catch_up = lambda: post.poller.renamed.discard("photos/")
+    assert post.poller.step() == [] and post.poller.state.arriving == 5
+
+
+@posix_only
+def test_files_of_a_folder_that_wait_for_their_turn_are_not_looked_at_twice(spool: SpoolDir, tmp_path: Path) -> None:
+    """A look at each costs 10,000 of them too much."""
+    post = post_of(spool, tmp_path, max_waiting=1)
+    _album(tmp_path, post)
+    post.poller.renamed.add("photos/")
+    assert len(post.poller.step()) == 1 and post.poller.state.waiting == 4
+    box_look = FileBox.look
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileBox, "look", lambda box, path: seen.append(path) or box_look(box, path))
+        assert post.poller.step() == []
+    assert post.poller.state.waiting == 4 and seen == ["photos/b/1.jpg"]
 
 
 def test_inbox_test_knows_subfolders(spool: SpoolDir, tmp_path: Path) -> None:
@@ -358,7 +415,9 @@ def test_the_receiver_notices_a_rename_into_a_subfolder_by_its_event(tmp_path: P
         wait_until(lambda: watch.names() and watch.renamed)
         os.rename(tmp_path / "s", tmp_path / "elsewhere")
         wait_until(lambda: "elsewhere" in watch.names())
-        assert not watch.renamed  # another s/t/z may be there now, and half written
+        assert watch.renamed == {"elsewhere/"}  # another s/t/z may be there now, and half written
+        (tmp_path / "elsewhere").chmod(0o700)
+        wait_until(lambda: watch.names() == [] and not watch.renamed)  # so the folder's time is not that of its move
         (tmp_path / "x").touch()
         os.rename(tmp_path / "x", tmp_path / "elsewhere" / "t" / "x")
         (tmp_path / "y").touch()
