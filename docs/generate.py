@@ -311,7 +311,8 @@ FILE_PLACEHOLDERS = """\
 | `{out}` | the folder of the key `out` |
 
 A placeholder may be a part of a word. A file whose name would make a word begin with `-`, `+` or `@` is left in the
-inbox, and `queuectl status` says why. Write `{{` and `}}` for braces that stay.
+inbox, and `queuectl status` says why. Give `{file}` to a program that reads the file: a job does not run in the folder
+of its file. Write `{{` and `}}` for braces that stay.
 """.splitlines()
 
 

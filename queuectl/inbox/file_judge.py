@@ -45,6 +45,8 @@ class FileJudge:
         name = path.rpartition("/")[2]
         if name.startswith("."):
             return "its name begins with a dot"
+        if names.opens_a_device(name):
+            return "its name means something else to Windows"
         if file_command.is_unfinished(name):
             return "its name is that of an unfinished file, or of a conflicting copy"
         if name.endswith(FAILED_TEXT):

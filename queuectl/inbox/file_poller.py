@@ -123,12 +123,20 @@ class FilePoller(Polling[FileBox]):
         self.renamed.difference_update(own)
         self._handover.given_back -= own
         if out := self._judge.out:
-            files.names(out)  # a missing folder of results must fail no job: everything waits
+            self._look_into(out)
         left, held_back = self._take(box, there, published)
         self._settle(box)
         self._ends.tidy(box, self._taken_from)
         self._state = self._as_seen(left, held_back, len(published))
         return published
+
+    def _look_into(self, out: str) -> None:
+        """Look into the folder of results: if it is missing, everything waits, and no job fails because of it."""
+        try:
+            files.names(out)
+        except FileNotFoundError:
+            what = f"there is no folder {out} (out); create it, or correct out in {self._spool.settings_path}"
+            raise OSError(what) from None
 
     def _list(self, box: FileBox) -> set[str]:
         """Return what is in the inbox: names, and with subfolders the paths of everything but folders."""

@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from queuectl.model.inbox import Inbox
     from queuectl.model.settings import Settings
 
+T = TypeVar("T")
 _LINKS_MOST = 40
 # How long inboxes may take to answer a check. Workers start without those that hang.
 ANSWER_S = 5.0
@@ -40,23 +41,33 @@ def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
 
     Raises:
         UntrustedSpoolError: the path at fault, the reason, and the command that fixes it.
-        InvalidSettingsError: an inbox contains the spool, or is in one of its folders.
+        InvalidSettingsError: an inbox contains the spool, or is in one of its folders; two are the same folder.
     """
+    seen: dict[tuple[int, int], Inbox] = {}
     calls = [functools.partial(check_inbox, spool, inbox) for inbox in settings.inboxes]
-    judge(calls)
+    for inbox, folder in zip(settings.inboxes, judge(calls), strict=True):
+        if folder is not None and (other := seen.setdefault(folder, inbox)) is not inbox:
+            what = f"{spool.settings_path}: inbox.path: {inbox.path} is the folder of the inbox {other.owner} as well"
+            hint = "two inboxes would take each other's files: remove one, or use another folder"
+            raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.path", hint=hint)
 
 
-def judge(calls: Sequence[Callable[[], None]]) -> None:
-    """Make calls that judge folders; leave out those that do not answer for ANSWER_S."""
-    for call, does_answer in zip(calls, answering.which_answer(calls, within_s=ANSWER_S), strict=True):
-        if does_answer:
-            call()
+def judge(calls: Sequence[Callable[[], T]]) -> list[T | None]:
+    """Make calls that judge folders; return what they return, None for those that do not answer for ANSWER_S."""
+    answers = answering.which_answer(calls, within_s=ANSWER_S)
+    return [call() if does_answer else None for call, does_answer in zip(calls, answers, strict=True)]
 
 
-def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
-    """Refuse one inbox, as `check_inboxes`. A missing inbox (an offline share) is judged when it is back."""
+def check_inbox(spool: SpoolDir, inbox: Inbox) -> tuple[int, int] | None:
+    """Refuse one inbox, as `check_inboxes`; return its device and inode, None if it cannot be opened now.
+
+    A missing inbox (an offline share) is judged when it is back.
+    """
     with contextlib.suppress(OSError):
-        close(open_inbox(spool, inbox))
+        opened = open_inbox(spool, inbox)
+        close(opened)
+        return opened.identity
+    return None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -261,4 +272,4 @@ def is_in(path: str, folder: str) -> bool:
 
 def inbox_path(spool: SpoolDir, inbox: Inbox) -> str:
     """Return the path of an inbox."""
-    return os.path.join(spool.root, inbox.path)
+    return os.path.abspath(os.path.join(spool.root, inbox.path))

@@ -191,14 +191,16 @@ class Polling(ABC, Generic[Box]):
             next=tuple(left[:ROWS]),
             held_back=held_back,
             left_alone=len(foreign),
-            foreign=tuple(sorted(foreign)[:3]),
+            foreign=tuple(sorted(foreign)[:ROWS]),
             taken=self._state.taken + published,
         )
 
     def _words(self, error: OSError) -> str:
+        if error.errno is None:
+            return str(error)
         where = os.path.join(self._path, error.filename) if error.filename else self._path
         if isinstance(error, FileNotFoundError) and where == self._path:
-            return f"there is no folder {self._path}; create it, or remove it from {self._spool.settings_path}"
+            return f"there is no folder {self._path}; create it, or correct the path in {self._spool.settings_path}"
         return f"{error.strerror or error}: {where}"
 
     def _trouble(self, text: str) -> None:

@@ -13,7 +13,7 @@ from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.identity import known_identity
 from queuectl.inbox.judge import Judge, NotYetError
 from queuectl.inbox.subfolder_walk import SubfolderWalk
-from queuectl.model import file_command, record, subfolders
+from queuectl.model import file_command, names, record, subfolders
 from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.inbox import FILES, Inbox
 from queuectl.model.lifecycle import DONE
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 def inbox_of(session: Session, path: str) -> Inbox | None:
     """Return the inbox that a path is in, None if the settings name no inbox there."""
-    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    folder = os.path.realpath(os.path.dirname(path) or ".")
     tops = [(os.path.realpath(opening.inbox_path(session.spool, inbox)), inbox) for inbox in session.settings.inboxes]
     for top, inbox in tops:
         if top == folder:
@@ -70,7 +70,8 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
     judge_of_names = FileJudge(session, inbox)
     sub = _subfolder(session, inbox, path)
     name = subfolders.join(sub, os.path.basename(path))
-    info = files.look(path)
+    is_device = names.opens_a_device(os.path.basename(path))  # a look would open it
+    info = None if is_device else files.look(path)
     if inbox.recursive and info is not None and stat.S_ISDIR(info.st_mode):
         if why := _why_not_in(session, inbox, judge_of_names, name):
             return Answer("left alone", f"it is a folder from which no file is taken: {why}")
@@ -104,7 +105,7 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
 
 def _subfolder(session: Session, inbox: Inbox, path: str) -> str:
     """Return the subfolder of an inbox in which a file is, "" if it is at the top or elsewhere."""
-    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    folder = os.path.realpath(os.path.dirname(path) or ".")
     top = os.path.realpath(opening.inbox_path(session.spool, inbox))
     return os.path.relpath(folder, top).replace(os.sep, "/") if _is_below(folder, top) else ""
 

@@ -100,7 +100,7 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
         program = find_program(command)
         if not program:
             what = f"{spool.settings_path}: {key}: there is no program {command.argv[0]!r}"
-            hint = "write its full path; the pool's PATH is not used"
+            hint = f"install it, or write its full path; the pool's PATH is not used, but {_path_of(command)}"
             raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
         if is_batch(program):
             what = f"{spool.settings_path}: {key}: {program} is a batch file, whose arguments cmd.exe reads as commands"
@@ -113,10 +113,13 @@ def find_program(command: Command) -> str:
     """Return the file that a command starts, found with the command's own PATH; "" if there is none."""
     import shutil
 
+    return shutil.which(command.argv[0], path=_path_of(command)) or ""
+
+
+def _path_of(command: Command) -> str:
     from queuectl.system import environment
 
-    path = command.env.get("PATH", environment.minimal_here()["PATH"])
-    return shutil.which(command.argv[0], path=path) or ""
+    return command.env.get("PATH", environment.minimal_here()["PATH"])
 
 
 def keys_path(spool: SpoolDir, inbox: Inbox) -> str:

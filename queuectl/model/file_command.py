@@ -63,7 +63,7 @@ def why_bad_command(words: tuple[str, ...], *, has_out: bool) -> str:
         option = word[: first.start()] if first is not None else ""
         if option.startswith("-") and programs.runs_value(option.rstrip("=")):
             return f"{word!r:.60} runs its value, which a file would choose"
-    return programs.why_unsafe(words, _kind)
+    return programs.why_unsafe(words, _kind).replace("a job's words", "the name or content of a file")
 
 
 def _kind(word: str) -> int:

@@ -127,7 +127,7 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
                 return Answer(unmoved.name, state.path, [Reason("unmoved", text, change)])
         for row in state.rows:
             if typed in (row.name, row.name.removesuffix(".json"), row.name.rpartition("/")[2]):
-                quiet = times.format_duration(round(row.quiet_s))
+                quiet = times.format_duration(max(1, round(row.quiet_s)))
                 text = f"its file is still arriving in {where}, unchanged for {quiet}: {row.why}"
                 return Answer(row.name, state.path, [Reason("arriving", text, f"finish writing {row.name}")])
         for refused_row in state.refused:
@@ -150,6 +150,12 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
                 return Answer(name, state.path, [Reason("next", f"its file in {where} is the next to be taken in", "")])
         if state.mode == FILES and (reason := _kept(spool, state, typed)):
             return Answer(typed, state.path, [reason])
+        for name in state.foreign if state.mode == FILES else ():
+            if typed in (name, name.rpartition("/")[2]):
+                text = f"it is left alone in {where}"
+                return Answer(
+                    name, state.path, [Reason("left_alone", text, f"queuectl inbox test {state.path}/{name}")]
+                )
     return None
 
 

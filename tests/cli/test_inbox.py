@@ -50,6 +50,11 @@ def test_inboxes_are_listed_with_what_was_found_there(queuectl: Commands, spool:
     assert (scans["owner"], scans["taken"], scans["arriving"]) == ("scans", 7, 1)
     publish(spool, InboxState(owner="scans", path=state.path, mode="files", rejected=1, refused=refused))
     assert "second name" in queuectl("why", "b.pdf").out
+    publish(spool, InboxState(owner="scans", path=state.path, mode="files", left_alone=1, foreign=("letter.doc",)))
+    assert "left alone" in queuectl("why", "letter.doc").out and "inbox test" in queuectl("why", "letter.doc").out
+    publish(spool, InboxState(owner="scans", path=state.path, mode="files", rejected=1, refused=refused))
+    told = queuectl("status").out
+    assert "b.pdf  refused: it has a second name" in told
     for words in (("inbox", "list"), ("status",)):
         (row,) = (json.loads(queuectl(*words, "--json").out))["inboxes"]
         assert row["refused"] == [{"name": "b.pdf", "why": "it has a second name", "rejected_at": ""}]

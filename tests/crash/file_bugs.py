@@ -428,6 +428,20 @@ BUGS = (
         LIMITS,
     ),
     Bug(
+        "two inboxes may be one folder",
+        "inbox/opening",
+        "if folder is not None and (other := ",
+        "if folder is None and (other := ",
+        LIMITS,
+    ),
+    Bug(
+        "a missing folder of results is reported without what to do",
+        "inbox/file_poller",
+        "            raise OSError(what) from None\n",
+        "            raise\n",
+        LIMITS,
+    ),
+    Bug(
         "max_per_minute does not hold for files",
         "inbox/file_poller",
         """                    self._limits.count(taken=True)

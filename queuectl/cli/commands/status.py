@@ -10,13 +10,12 @@ import typer
 
 from queuectl.cli import context, group
 from queuectl.cli.terminal import printing
-from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
+from queuectl.cli.terminal.printing import age, ago, count_of, line, paint, safe
 from queuectl.errors import InvalidSettingsError, os_words
 from queuectl.model import times
 from queuectl.model.inbox import FILES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.progress import Progress
-from queuectl.model.times import format_duration
 from queuectl.monitor import nodes
 from queuectl.monitor.headline import headline
 from queuectl.monitor.inboxes import InboxRow
@@ -255,7 +254,7 @@ def _print_inboxes(found: Snapshot) -> None:
         words = safe(inbox.text)
         line(f"  {safe(inbox.owner)}  {paint(words, 'yellow') if inbox.trouble else words}  ({seen}{gone})")
         for row in inbox.files[:_FILES_SHOWN]:
-            quiet = format_duration(round(row.quiet_s))
+            quiet = age(row.quiet_s)
             line(f"    {safe(row.name)}  {row.size} bytes, unchanged for {quiet}: {_short(row.why)}")
         if inbox.mode == FILES:
             _print_files(inbox, found.taken_at)

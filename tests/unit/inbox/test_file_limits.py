@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from queuectl.errors import InvalidSettingsError
+from queuectl.inbox.opening import check_inboxes
 from queuectl.inbox.state import InboxState, read
 from queuectl.model import names
+from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.run_queue import RunQueue
+from queuectl.model.settings import defaults
+from queuectl.model.text import command_text
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, names_in
-from tests.unit.inbox.file_post import FilePost
+from tests.unit.inbox.file_post import COMMAND, FilePost
 
 OK, BAD = Outcome("succeeded", 0), Outcome("failed", 1, is_final=True)
 
@@ -75,6 +81,37 @@ def test_a_name_that_no_command_may_get_is_refused_at_every_poll(spool: SpoolDir
         post.desk.clock.advance(7)
 
 
+def test_a_missing_folder_is_reported_with_what_to_do(spool: SpoolDir, tmp_path: Path) -> None:
+    """P9: of the inbox and of the results; nothing is taken, and no job fails because of it."""
+    post = FilePost(spool, tmp_path / "inbox", command=("cp", "{file}", "{out}/{name}"), out=str(tmp_path / "texts"))
+    assert post.take("a.pdf") == []
+    assert post.poller.state.trouble == (
+        f"there is no folder {tmp_path / 'texts'} (out); create it, or correct out in {spool.settings_path}"
+    )
+    os.rename(tmp_path / "inbox", tmp_path / "gone")
+    assert post.poller.step() == []
+    assert post.poller.state.trouble == (
+        f"there is no folder {tmp_path / 'inbox'}; create it, or correct the path in {spool.settings_path}"
+    )
+
+
+@pytest.mark.parametrize("way", ["same/", "./same", "link/same"])
+def test_two_inboxes_of_one_folder_are_refused(spool: SpoolDir, tmp_path: Path, way: str) -> None:
+    """P2: each would give back what the other one takes; the paths may be written in different ways."""
+    (tmp_path / "same").mkdir()
+    if way.startswith("link"):
+        if sys.platform == "win32":
+            pytest.skip("not everybody may make links on Windows")
+        os.symlink(tmp_path, tmp_path / "link")
+    one, other = (
+        Inbox(path=path, mode="files", owner=owner, command=("cat", "{file}"))
+        for owner, path in (("anna", str(tmp_path / "same")), ("ben", os.path.join(spool.root, "..", way)))
+    )
+    check_inboxes(spool, defaults()._replace(inboxes=(one,)))
+    with pytest.raises(InvalidSettingsError, match="is the folder of the inbox anna as well"):
+        check_inboxes(spool, defaults()._replace(inboxes=(one, other)))
+
+
 @pytest.mark.parametrize("receipts", [True, False])
 def test_a_failed_file_has_a_text_unless_receipts_are_off(spool: SpoolDir, tmp_path: Path, receipts: bool) -> None:
     """P6: `receipts = false` leaves only the file."""
@@ -91,7 +128,7 @@ def test_the_state_says_what_is_in_working_and_what_ended_last(spool: SpoolDir, 
     post.take("a.pdf", "b.pdf")
     state = state_of(post)
     assert (state.working, state.last_done, state.last_failed) == (2, None, None)
-    assert state.command == "cp '{file}' '{folder}/{stem}.copy'"
+    assert state.command == command_text(COMMAND)
     for name, outcome in zip(sorted(names_in(spool, "pending")), (OK, BAD), strict=True):
         post.desk.settlements.settle(post.desk.start(name), outcome)
         post.desk.clock.advance(5)
