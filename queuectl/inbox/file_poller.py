@@ -209,8 +209,12 @@ class FilePoller(Polling[FileBox]):
         self._held = held
 
     def _finish(self, box: FileBox) -> None:
-        """Move the files of the last jobs."""
-        self._ends.settle(box)
+        """Move the files of the last jobs, and show which of them cannot move."""
+        try:
+            self._ends.settle(box)
+        finally:
+            unmoved = self._ends.unmoved
+            self._state = msgspec.structs.replace(self._state, unmoved=len(unmoved), unmoved_rows=tuple(unmoved[:ROWS]))
 
     # ------------------------------------------------------------------------------------------------- taking in
 

@@ -144,6 +144,22 @@ def test_a_missing_folder_keeps_its_files_in_working_and_no_others(spool: SpoolD
     assert post.poller.state.unmoved == 0 and any("have moved" in each for each in post.texts)
 
 
+def test_a_receiver_that_ends_shows_which_files_cannot_move(spool: SpoolDir, tmp_path: Path) -> None:
+    """The last job of a pool that drains may end after the last look."""
+    post = post_to(spool, tmp_path, tmp_path)
+    post.take("a.pdf")
+    post.run(OK)
+    (tmp_path / "good").rmdir()
+    post.poller.finish()
+    os.makedirs(spool.inbox_dir, exist_ok=True)
+    post.poller.show(every_s=0)
+    assert [row.name for row in read_all(spool)[0].unmoved_rows] == ["a.pdf"]
+    post.start()
+    (tmp_path / "good").mkdir()
+    post.poller.step()
+    assert os.listdir(tmp_path / "good") == ["a.pdf"] and post.poller.state.unmoved == 0
+
+
 def test_the_file_of_a_deleted_job_waits_for_its_folder_too(spool: SpoolDir, tmp_path: Path) -> None:
     """P1: it goes to the folder of failed files, whenever that is there."""
     post = post_to(spool, tmp_path, tmp_path)
