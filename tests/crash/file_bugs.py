@@ -478,4 +478,43 @@ BUGS = (
         "if False:",
         LIMITS,
     ),
+    Bug(
+        "on a share, no writer of this machine counts as no writer",
+        "inbox/file_box",
+        "return None if self._is_far and found is False else found",
+        "return found",
+        (POLLER,),
+    ),
+    Bug(
+        "a share that is mounted later keeps the settle_s of the folder before",
+        "inbox/polling",
+        """                self._measure()  # a share may have been mounted there
+""",
+        "",
+        (POLLER,),
+    ),
+    Bug(
+        "the jobs of a share that is not mounted are settled",
+        "inbox/file_box",
+        "if not is_new():",
+        "if False:",
+        (POLLER,),
+    ),
+    Bug(
+        "workers wait for an inbox on a share that hangs",
+        "inbox/opening",
+        """        if does_answer:
+            call()
+""",
+        """        call()
+""",
+        ("unit/inbox/test_trust.py",),
+    ),
+    Bug(
+        "the conflicting copies of a share's clients are files",
+        "model/file_command",
+        " or _UNFINISHED.search(name) is not None",
+        "",
+        (COMMAND,),
+    ),
 )
