@@ -277,6 +277,16 @@ the other modes only.
 """.splitlines()
 FILE_KEYS = (
     ("command", "", "A list: the program and its arguments, with the placeholders below. No shell reads it."),
+    (
+        "template",
+        "",
+        "Instead of `command`: the name of a command in `[commands]`, as `ocr`; see below.",
+    ),
+    (
+        "params",
+        "",
+        'Values for the params of that command, with the placeholders below, such as `{ size = "A4", in = "{file}" }`.',
+    ),
     ("match", '`["*"]`', "Patterns of the names that are taken, ignoring case. Other files are left alone."),
     ("ignore", "none", "Patterns of names that are left alone although they match."),
     (
@@ -313,6 +323,13 @@ FILE_PLACEHOLDERS = """\
 A placeholder may be a part of a word. A file whose name would make a word begin with `-`, `+` or `@` is left in the
 inbox, and `queuectl status` says why. Give `{file}` to a program that reads the file: a job does not run in the folder
 of its file. Write `{{` and `}}` for braces that stay.
+
+**A command of `[commands]`.** [security.md](security.md#commands-that-others-only-fill-in) explains these commands.
+With `template = "NAME"` the words are those of `[commands.NAME]`. Its `timeout`, `max_retries`, `cwd` and `env` hold
+too; a `timeout` or `max_retries` of the inbox wins. Each param gets its value in `params`, else its own `default`. A
+param without both gets the placeholder of the same name: `{file}` in `argv` is the file. The type of the param checks
+every value. If the name of a file makes a value that the type refuses, the file is left in the inbox, and
+`queuectl status` says why.
 """.splitlines()
 
 

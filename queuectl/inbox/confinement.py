@@ -52,6 +52,12 @@ def resolve(param: Param, text: str) -> str:
     return found
 
 
+def is_in(under: str, path: str) -> bool:
+    """Return whether a path names something in a folder, judged by the texts of both, as `resolve` begins."""
+    path = os.path.abspath(path)
+    return _is_below(path, os.path.realpath(under)) or _is_below(path, os.path.abspath(under))
+
+
 def _walked(under: str, named: str, text: str) -> str:
     """Return the path of a text in the folder `under`, which the settings may spell differently (`named`)."""
     if sys.platform == "win32":

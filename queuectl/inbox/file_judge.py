@@ -8,16 +8,22 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from queuectl.errors import InvalidJobError
-from queuectl.inbox import admission
+from queuectl.inbox import admission, confinement
 from queuectl.inbox.file_box import FAILED_TEXT
 from queuectl.inbox.handover import BY
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import file_command, names, subfolders
 from queuectl.model.inbox import Inbox
 from queuectl.spool.session import Session
+
+if TYPE_CHECKING:
+    from queuectl.model.command import Param
 
 TOKEN_CHARS = 6
 # Linux opens no longer path, in bytes.
@@ -33,6 +39,7 @@ class FileJudge:
         self._match = _compiled(inbox.match)
         self.ignore = _compiled(inbox.ignore)
         self._out = os.path.abspath(os.path.join(session.spool.root, inbox.out)) if inbox.out else ""
+        self._command = session.settings.commands[inbox.template] if inbox.template else None
         self._producer = Producer(session)
 
     @property
@@ -76,7 +83,14 @@ class FileJudge:
             raise InvalidJobError(f"its path would be longer than {_PATH_MOST} bytes", hint="use fewer folders")
         if why := file_command.why_bad_name(os.path.basename(path)):
             raise InvalidJobError(why, hint="rename the file")
-        return file_command.fill_in(self._inbox.command, path, out=self._out, subfolder=subfolders.native(sub))
+        subfolder = subfolders.native(sub)
+        if self._command is None:
+            return file_command.fill_in(self._inbox.command, path, out=self._out, subfolder=subfolder)
+        from queuectl.model import file_template
+
+        resolve = partial(_resolved, os.path.dirname(path))
+        values = file_command.values_of(path, out=self._out, subfolder=subfolder)
+        return file_template.fill_in(self._inbox, self._command, values, resolve=resolve)
 
     def new_id(self, path: str) -> str:
         """Return an id for the job of a file, with random letters: the same name comes again and again."""
@@ -99,13 +113,17 @@ class FileJudge:
             "minimal_env": True,
             "owner": inbox.owner,
         }
-        further = {
+        further: dict[str, Any] = {
             "queue": inbox.queue or None,
             "tags": list(dict.fromkeys(tags)) or None,
             "priority": inbox.priority or None,
             "timeout": inbox.timeout,
             "max_retries": inbox.max_retries,
         }
+        if (command := self._command) is not None:
+            further |= {"template": inbox.template, "cwd": command.cwd or None, "env": command.env or None}
+            for key in ("timeout", "max_retries"):
+                further[key] = getattr(command, key) if further[key] is None else further[key]
         document |= {key: value for key, value in further.items() if value is not None}
         return self._producer.prepare(document, by=BY, file=name, claimed=path)
 
@@ -113,6 +131,13 @@ class FileJudge:
 def id_of(inbox: Inbox, path: str) -> str:
     """Return the id of the jobs of a file, before its random letters."""
     return admission.id_for(inbox.owner, file_command.split_ending(subfolders.split(path)[1])[0])
+
+
+def _resolved(folder: str, param: Param, text: str) -> str:
+    """Return the path for a param of the type path. What is in the folder of the job's file is there when it runs."""
+    if param.exists and (text == folder or text.startswith(folder + os.sep)):
+        param = msgspec.structs.replace(param, exists=False)
+    return confinement.resolve(param, text)
 
 
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:

@@ -89,6 +89,9 @@ def check_key(path: str) -> None:
 
 def check_commands(spool: SpoolDir, settings: Settings) -> None:
     """Refuse commands whose program is missing, a batch file, or replaceable by others. Raises as `check_all`."""
+    for inbox in settings.inboxes:
+        if inbox.template:
+            _check_params(spool, inbox, settings.commands[inbox.template])
     of_files = [inbox for inbox in settings.inboxes if inbox.command]
     if not settings.commands and not of_files:
         return
@@ -107,6 +110,25 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
             hint = "name the program that it starts"
             raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
         trust.check_folders(program, why=f"could make it run anything as user {trust.me()}")
+
+
+def _check_params(spool: SpoolDir, inbox: Inbox, command: Command) -> None:
+    """Refuse an inbox of files whose files are outside the folder that a param of its command accepts."""
+    from queuectl.inbox import confinement
+    from queuectl.model import file_command, file_template
+
+    folder = os.path.abspath(os.path.join(opening.inbox_path(spool, inbox), file_command.WORKING, "ID"))
+    out = os.path.abspath(os.path.join(spool.root, inbox.out)) if inbox.out else ""
+    values = file_command.values_of(os.path.join(folder, "NAME"), out=out, subfolder="")
+    for name, source in file_template.sources(inbox, command).items():
+        param = command.params[name]
+        if param.type == "path" and isinstance(source, str) and source.startswith(("{file}", "{folder}", "{out}")):
+            path = file_command.filled(source, values)
+            if not confinement.is_in(param.under, path):
+                key = f"inbox.params.{name} of {inbox.owner}"
+                what = f"{spool.settings_path}: {key}: {path} is not in {param.under}"
+                hint = f"set commands.{inbox.template}.params.{name}.under to a folder that holds it"
+                raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
 
 
 def find_program(command: Command) -> str:

@@ -174,7 +174,7 @@ def _check_param(path: str, key: str, param: Param) -> None:
         raise _error(path, f"{key}.min", "a number below zero begins with -, like an option: add dash = true")
     for text in [*param.of, *([] if param.default is None or param.type == "path" else [param.default])]:
         try:
-            _word("it", param, text, resolve=None)
+            word_of("it", param, text, resolve=None)
         except InvalidJobError as error:
             raise _error(path, key, f"{text!r:.60}: {error}") from error
     if param.type == "path" and not isinstance(param.default, str | None):
@@ -248,12 +248,16 @@ def render(command: Command, params: Mapping[str, Any], resolve: Resolve) -> lis
             value = param.default
             if value is None:
                 raise _refused(name, "is missing", f'add "{name}" to "params"')
-        given[name] = _word(name, param, value, resolve=resolve)
+        given[name] = word_of(name, param, value, resolve=resolve)
     return [given[match[1]] if (match := _PLACEHOLDER.fullmatch(word)) else word for word in command.argv]
 
 
-def _word(name: str, param: Param, value: object, *, resolve: Resolve | None) -> str:
-    """Return one parameter as a word of the command."""
+def word_of(name: str, param: Param, value: object, *, resolve: Resolve | None) -> str:
+    """Return one parameter as a word of the command; `resolve` is None for a value that no path is made of yet.
+
+    Raises:
+        InvalidJobError: the parameter does not take the value.
+    """
     if param.type == "int":
         text = _int_text(name, param, value)
     else:
@@ -290,12 +294,12 @@ def _text(name: str, value: object, *, most: int) -> str:
         raise _refused(name, "contains a NUL character")
     if safe(value) != value:
         raise _refused(name, f"contains an invisible character: {safe(value)[:80]}")
-    if sys.platform == "win32" and (why := why_bad_text(value)):
+    if sys.platform == "win32" and (why := why_misread(value)):
         raise _refused(name, why)
     return value
 
 
-def why_bad_text(value: str) -> str:
+def why_misread(value: str) -> str:
     """Return which character of a text a Windows program may read as another one, or ""."""
     found = _BEST_FIT.intersection(value)
     return f"contains {min(found)!a}, which some programs read as a quote, a dash or a separator" if found else ""

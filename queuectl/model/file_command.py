@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import names, programs
-from queuectl.model.command import BATCH_ENDINGS, is_absolute, is_batch, why_bad_text
+from queuectl.model.command import BATCH_ENDINGS, is_absolute, is_batch, why_misread
 
 PLACEHOLDERS = ("file", "name", "stem", "suffix", "subfolder", "folder", "out")
 DONE_FILE_PLACEHOLDERS = ("name", "stem")
@@ -41,17 +41,10 @@ def why_bad_command(words: tuple[str, ...], *, has_out: bool) -> str:
     """Return the mistake in a command of the settings, or ""."""
     if not words or not words[0].strip() or any("\0" in word for word in words):
         return 'takes a list: a program and its arguments, such as ["pdftotext", "{file}", "{folder}/{stem}.txt"]'
-    for word in words:
-        for found in _PART.finditer(word):
-            if found[1] and found[1] not in PLACEHOLDERS:
-                known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-                return (
-                    f"{word!r:.60}: there is no placeholder {{{found[1][:30]}}}; use {known}, or write {{{{ for a brace"
-                )
-            if found[1] == "out" and not has_out:
-                return f"{word!r:.60}: {{out}} needs the key out, the folder of the results"
+    if why := next(filter(None, (why_bad_text(word, has_out=has_out) for word in words)), ""):
+        return why
     program = words[0]
-    if _has_placeholder(program):
+    if has_placeholder(program):
         return "a file must not choose the program: no placeholder in its first word"
     separators = r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/"
     if not is_absolute(program) and re.search(separators, program):
@@ -66,8 +59,19 @@ def why_bad_command(words: tuple[str, ...], *, has_out: bool) -> str:
     return programs.why_unsafe(words, _kind).replace("a job's words", "the name or content of a file")
 
 
+def why_bad_text(text: str, *, has_out: bool) -> str:
+    """Return the mistake in the placeholders of a text, or ""."""
+    for found in _PART.finditer(text):
+        if found[1] and found[1] not in PLACEHOLDERS:
+            known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+            return f"{text!r:.60}: there is no placeholder {{{found[1][:30]}}}; use {known}, or write {{{{ for a brace"
+        if found[1] == "out" and not has_out:
+            return f"{text!r:.60}: {{out}} needs the key out, the folder of the results"
+    return ""
+
+
 def _kind(word: str) -> int:
-    if not _has_placeholder(word):
+    if not has_placeholder(word):
         return programs.FIXED
     return programs.DASH if word.startswith(("-", "+")) else programs.FREE
 
@@ -76,7 +80,8 @@ def _first_placeholder(word: str) -> re.Match[str] | None:
     return next((found for found in _PART.finditer(word) if found[1]), None)
 
 
-def _has_placeholder(word: str) -> bool:
+def has_placeholder(word: str) -> bool:
+    """Return whether a text changes with the file."""
     return _first_placeholder(word) is not None
 
 
@@ -142,13 +147,13 @@ def why_bad_name(name: str) -> str:
     if sys.platform == "win32":
         if names.is_device(name) or name[-1:] in (" ", "."):
             return "its name means something else to Windows"
-        return f"its name {why}" if (why := why_bad_text(name)) else ""
+        return f"its name {why}" if (why := why_misread(name)) else ""
     return ""
 
 
 def done_file_of(pattern: str, name: str) -> str:
     """Return the name of the marker that says that the file `name` is whole."""
-    return _filled(pattern, {"name": name, "stem": split_ending(name)[0]})
+    return filled(pattern, {"name": name, "stem": split_ending(name)[0]})
 
 
 def split_ending(name: str) -> tuple[str, str]:
@@ -166,24 +171,36 @@ def fill_in(words: tuple[str, ...], path: str, *, out: str, subfolder: str = "")
     Raises:
         InvalidJobError: a word would begin like an option, because of the name.
     """
-    separators = "\\/" if sys.platform == "win32" else "/"
-    at = max(path.rfind(each) for each in separators)
-    folder, name = path[:at], path[at + 1 :]
-    stem, suffix = split_ending(name)
-    values = {"file": path, "name": name, "stem": stem, "suffix": suffix, "folder": folder, "out": out}
-    values["subfolder"] = subfolder
+    values = values_of(path, out=out, subfolder=subfolder)
     made = []
     for word in words:
-        known = word if subfolder else _AT_TOP.sub(lambda found: found[1] or "", word)
-        text = _filled(known, values)
-        if text.startswith(_OPTION_SIGNS) and text[0] != word[0]:
+        text = filled(word, values)
+        if would_be_option(word, text):
             hint = "rename the file, or write {file} in the command instead"
             raise InvalidJobError(f"its name would become the option {text[:60]!r}", hint=hint)
-        if text == "" and known:
+        if text == "" and (subfolder or _AT_TOP.sub("", word)):
             raise InvalidJobError(f"its name leaves nothing of {word!r}", hint="rename the file")
         made.append(text)
     return made
 
 
-def _filled(word: str, values: Mapping[str, str]) -> str:
+def would_be_option(word: str, text: str) -> bool:
+    """Return whether a text begins like an option only because of what was filled in for a placeholder."""
+    return text.startswith(_OPTION_SIGNS) and text[0] != word[:1]
+
+
+def values_of(path: str, *, out: str, subfolder: str) -> dict[str, str]:
+    """Return what the placeholders stand for, of the file at `path`. Arguments as of `fill_in`."""
+    separators = "\\/" if sys.platform == "win32" else "/"
+    at = max(path.rfind(each) for each in separators)
+    folder, name = path[:at], path[at + 1 :]
+    stem, suffix = split_ending(name)
+    made = {"file": path, "name": name, "stem": stem, "suffix": suffix, "folder": folder, "out": out}
+    return made | {"subfolder": subfolder}
+
+
+def filled(word: str, values: Mapping[str, str]) -> str:
+    """Return a text with its placeholders filled in, once."""
+    if values.get("subfolder") == "":
+        word = _AT_TOP.sub(lambda found: found[1] or "", word)
     return _PART.sub(lambda found: values[found[1]] if found[1] else found[0][0], word)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -11,6 +12,9 @@ from queuectl.errors import InvalidSettingsError
 from queuectl.model import file_command, job, names, subfolders, times
 from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.lifecycle import DONE, FAILED
+
+if TYPE_CHECKING:
+    from queuectl.model.command import Command
 
 SECTION = "inbox"
 TRUSTED, TEMPLATES, SIGNED, FILES = "trusted", "templates", "signed", "files"
@@ -50,6 +54,10 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """signed: the name that jobs must be signed for (`queuectl sign --for`). Default: the spool's identity."""
     command: tuple[str, ...] = ()
     """files: the words to run for each file, with `file_command.PLACEHOLDERS`."""
+    template: str = ""
+    """files: the name of a command in `[commands]`, instead of `command` (`file_template`)."""
+    params: dict[str, str | int] = {}
+    """files: the values for the params of that command, with placeholders."""
     match: tuple[str, ...] = ("*",)
     """files: patterns of the names that are taken, ignoring case."""
     ignore: tuple[str, ...] = ()
@@ -76,7 +84,7 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
-    """Return the inboxes of the settings file at `path`, with their owners.
+    """Return the inboxes of the settings file at `path`, with their owners. `check_templates` does the rest.
 
     Raises:
         InvalidSettingsError: the error names the key and its mistake.
@@ -112,6 +120,18 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
             )
             raise _error(path, f"{SECTION}.owner", what)
     return made
+
+
+def check_templates(inboxes: tuple[Inbox, ...], commands: Mapping[str, Command], *, path: str) -> None:
+    """Check the inboxes of files that use a command of `[commands]`. Raises InvalidSettingsError, as `parse`."""
+    wrong: list[str] = []
+    for number, inbox in enumerate(inboxes, 1):
+        if inbox.template:
+            from queuectl.model import file_template  # few spools have any
+
+            wrong += [f"[[{SECTION}]] {number}, {text}" for text in file_template.mistakes(inbox, commands)]
+    if wrong:
+        raise _errors(path, wrong)
 
 
 def _numbered(text: str) -> str:
@@ -181,7 +201,13 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
 
 def _checked_files(path: str, inbox: Inbox) -> Inbox:
     """Check the keys of an inbox of files. Raises InvalidSettingsError."""
-    if why := file_command.why_bad_command(inbox.command, has_out=bool(inbox.out)):
+    if inbox.template and inbox.command:
+        raise _error(path, f"{SECTION}.template", "is given beside command; use one of the two")
+    if not inbox.template and inbox.params:
+        raise _error(
+            path, f"{SECTION}.params", "is only for an inbox with template, the name of a command in [commands]"
+        )
+    if not inbox.template and (why := file_command.why_bad_command(inbox.command, has_out=bool(inbox.out))):
         raise _error(path, f"{SECTION}.command", why)
     for key in ("match", "ignore"):
         if any(not each or "/" in each or "\0" in each for each in getattr(inbox, key)):
@@ -222,11 +248,12 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
 
 # Keys that only inboxes of files have, and keys that they have not.
 _FILES_ONLY = (
-    *("command", "match", "ignore", "recursive", "subfolder_tags", "out", "priority", "timeout", "max_retries"),
+    *("command", "template", "params", "match", "ignore", "recursive", "subfolder_tags"),
+    *("out", "priority", "timeout", "max_retries"),
     *("on_success", "on_failure", "done_file"),
 )
 _OTHERS = ("done_receipts", "max_bytes", "max_rejected", "keys", "audience")
-_DEFAULTS = dict(zip(Inbox.__struct_fields__, (None, None, *Inbox.__struct_defaults__), strict=False))
+_DEFAULTS = {**dict(zip(Inbox.__struct_fields__, (None, None, *Inbox.__struct_defaults__), strict=False)), "params": {}}
 AUDIENCE_TAKES = "use up to 64 letters, digits and . _ -, with a letter or digit first"
 
 

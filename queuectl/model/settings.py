@@ -182,6 +182,7 @@ def parse(text: str, *, path: str = "") -> Settings:
         made = made._replace(queues=queues.parse(of_queues))
     for section in sections:
         made = made._replace(**section)
+    _check_together(sections, path)
     return made
 
 
@@ -190,6 +191,7 @@ def given(text: str, *, path: str = "") -> dict[str, Any]:
     table = read_table(text, path=path)
     found: list[dict[str, Any]] = []
     _collect(found, path, lambda: _checked(table, path, text), *_sections(table, path))
+    _check_together(found[1:], path)
     return found[0]
 
 
@@ -294,6 +296,15 @@ def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict
         from queuectl.model import command
 
         yield lambda: {"commands": command.parse(table["commands"], path=path)}
+
+
+def _check_together(sections: list[dict[str, Any]], path: str) -> None:
+    """Check what an inbox says of a command in another section. Raises InvalidSettingsError."""
+    found = {key: value for section in sections for key, value in section.items()}
+    if "inboxes" in found:
+        from queuectl.model import inbox
+
+        inbox.check_templates(found["inboxes"], found.get("commands", {}), path=path)
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -241,10 +241,10 @@ BUGS = (
     Bug(
         "a name is filled in again",
         "model/file_command",
-        """        text = _filled(known, values)
-        if text""",
-        """        text = _filled(_filled(known, values), values)
-        if text""",
+        """        text = filled(word, values)
+        if would""",
+        """        text = filled(filled(word, values), values)
+        if would""",
         TESTS,
     ),
     Bug(
@@ -304,8 +304,10 @@ BUGS = (
     Bug(
         "the subfolder leaves its slash at the top",
         "model/file_command",
-        """        known = word if subfolder else""",
-        """        known = word if True else""",
+        """    if values.get("subfolder") == "":
+""",
+        """    if False:
+""",
         (BELOW,),
     ),
     Bug(
@@ -370,9 +372,9 @@ BUGS = (
     Bug(
         "a name may become an option",
         "model/file_command",
-        """        if text.startswith(_OPTION_SIGNS) and text[0] != word[0]:
+        """    return text.startswith(_OPTION_SIGNS) and text[0] != word[:1]
 """,
-        """        if False:
+        """    return False
 """,
         TESTS,
     ),

@@ -8,6 +8,7 @@ from typing import Any
 
 from queuectl.inbox.file_poller import FilePoller
 from queuectl.jobs.verdict import Claimed
+from queuectl.model import settings
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
@@ -29,13 +30,14 @@ def a_tick_after(path: Path, folder: Path) -> None:
 
 
 class FilePost:
-    """An inbox of files and its poller, by a clock that is set by hand."""
+    """An inbox of files and its poller, by a clock that is set by hand. `text`: more settings, such as commands."""
 
-    def __init__(self, spool: SpoolDir, folder: Path, **keys: Any) -> None:
+    def __init__(self, spool: SpoolDir, folder: Path, *, text: str = "", **keys: Any) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.spool = spool
         self.desk = Desk(spool)
+        self.desk.settings = self.desk.settings._replace(commands=settings.parse(text).commands)
         self.inbox = Inbox(
             **{"path": str(folder), "mode": "files", "owner": "anna", "command": COMMAND, "settle_s": 10.0, **keys}
         )

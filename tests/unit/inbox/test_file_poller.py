@@ -571,3 +571,38 @@ def test_files_that_are_done_cost_a_look_nothing(spool: SpoolDir, tmp_path: Path
             post.poller.step()
         counts.append([call.kind for call in plan.calls])
     assert counts[0] == counts[1] and counts[0].count("listdir") <= 5, counts
+
+
+def test_a_command_of_the_settings_runs_for_each_file_with_its_own_limits(spool: SpoolDir, tmp_path: Path) -> None:
+    """template: the words, folder, variables and limits of [commands]; what the inbox says wins."""
+    where = str(tmp_path).replace("\\", "/")
+    text = f"""
+    [commands.scale]
+    argv = ["tool", "{{file}}", "{{size}}", "{{folder}}", "{{page}}"]
+    cwd = "{where}"
+    timeout = "5m"
+    max_retries = 7
+    env = {{ A = "b" }}
+    [commands.scale.params]
+    file = {{ type = "path", under = "{where}", exists = true }}
+    folder = {{ type = "path", under = "{where}", exists = true }}
+    size = {{ type = "match", pattern = "[0-9]+x[0-9]+" }}
+    page = {{ type = "int" }}
+    """
+    post = FilePost(
+        spool,
+        tmp_path / "inbox",
+        text=text,
+        command=(),
+        template="scale",
+        params={"size": "80x60", "page": "{stem}"},
+        max_retries=1,
+    )
+    (name,) = post.take("07.pdf", "no number.pdf")
+    item = post.desk.start(name).record
+    path = os.path.realpath(next((tmp_path / "inbox" / "working").glob("*/07.pdf")))
+    assert item.command == ["tool", path, "80x60", os.path.dirname(path), "7"]
+    assert (item.cwd, item.env, item.timeout, item.max_retries) == (where, {"A": "b"}, 300, 1)
+    assert post.tree() == ["no number.pdf", "working/*/07.pdf"]
+    (refused,) = post.poller.state.refused
+    assert refused.name == "no number.pdf" and "params.page: takes a whole number" in refused.why

@@ -171,3 +171,14 @@ def test_doctor_has_a_line_for_each(drops: Drops) -> None:
     lines = {line.name: line for line in doctor.trusted_settings_lines(drops.spool)}
     assert {name: line.level for name, line in lines.items()} == {"inboxes": "ok", "keys": "fail", "commands": "fail"}
     assert lines["keys"].hint.startswith("chmod 600") and str(drops.bin) in lines["commands"].hint
+
+
+def test_an_inbox_of_files_outside_the_folder_of_its_command_does_not_start(drops: Drops, tmp_path: Path) -> None:
+    """P10: each of its files would be refused, so the settings are, with what to change."""
+    (tmp_path / "scans").mkdir(mode=0o755)
+    text = '[commands.c]\nargv = ["{}", "{{file}}"]\n[commands.c.params]\nfile = {{ type = "path", under = "{}" }}\n'
+    inbox = f'[[inbox]]\nmode = "files"\npath = "{tmp_path}/scans"\ntemplate = "c"\n'
+    inbox_trust.check_all(drops.spool, config.parse(text.format(drops.argv0, tmp_path) + inbox))
+    with pytest.raises(InvalidSettingsError, match=r"NAME is not in .*/bin") as caught:
+        inbox_trust.check_all(drops.spool, config.parse(text.format(drops.argv0, drops.bin) + inbox))
+    assert caught.value.hint.startswith("set commands.c.params.file.under")

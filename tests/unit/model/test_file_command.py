@@ -80,6 +80,9 @@ def test_no_name_becomes_an_option(word: str) -> None:
         ({"done_receipts": True}, "done_receipts", "is not for mode files"),
         ({"max_bytes": 5}, "max_bytes", "is not for mode files"),
         ({"mode": "trusted"}, "command", "is not for mode trusted"),
+        ({"template": "t"}, "template", "use one of the two"),
+        ({"params": {"x": "y"}}, "params", "is only for an inbox with template"),
+        ({"params": {"x": [1]}}, "params.x", "takes a text"),
         ({"mode": "templates", "command": [], "on_success": "x"}, "on_success", "is not for mode templates"),
     ],
 )
