@@ -58,7 +58,7 @@ from queuectl.model.lifecycle import (
     WARNING,
     Outcome,
 )
-from queuectl.model.spec import UNTIL_ENDED
+from queuectl.model.spec import UNTIL_STARTED
 from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
@@ -285,7 +285,7 @@ class Claims:
     @staticmethod
     def _is_asked(item: record.Record, standing: history.Standing, is_requeued: bool) -> bool:
         """Return whether a unique job asks the note of its key: not once it has given the key up at its first start."""
-        return is_requeued or not standing.starts or item.extras.unique_until == UNTIL_ENDED
+        return is_requeued or not standing.starts or item.extras.unique_until != UNTIL_STARTED
 
     def _wait(self, taken: Taken, item: record.Record, standing: history.Standing, *, has_parents: bool) -> str:
         """Put a job that must wait back under its full name; return the name. Its parents, if any, are met."""

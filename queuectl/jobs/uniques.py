@@ -17,7 +17,7 @@ from queuectl.jobs.verdict import Busy, Skipped
 from queuectl.model import history, lifecycle, names, record, uniqueness
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, SKIPPED, STARTED
 from queuectl.model.record import Record
-from queuectl.model.spec import REPLACE, UNTIL_STARTED
+from queuectl.model.spec import REPLACE, UNTIL_DELETED, UNTIL_STARTED
 from queuectl.model.uniqueness import Accepted, Duplicate, Note, Place, Terms
 from queuectl.spool import key_notes
 from queuectl.spool.layout import Located, name_for, record_name
@@ -155,9 +155,7 @@ def ask(
 
 
 def _holds(session: Session, note: Note) -> bool:
-    """Return whether the job of a note waits or runs."""
-    place = key_notes.place_of(session.spool, note)
-    return place.waits or place.runs
+    return uniqueness.holds(note, key_notes.place_of(session.spool, note))
 
 
 def give_up(session: Session, terms: Terms, note: Note) -> None:
@@ -279,6 +277,8 @@ def settled(session: Session, item: Record, to: str, name: str) -> None:
         note = key_notes.read(spool, terms.key) if is_locked else None
         if note is None or note.id != item.id:
             return
+        if to == DONE and note.until == UNTIL_DELETED:
+            return  # until its record is deleted; the sweep of the notes ends it
         if to != PENDING or terms.until == UNTIL_STARTED:
             give_up(session, terms, note)
         elif note.name != name and name != names.held_name(note.name):

@@ -1,4 +1,4 @@
-"""Delete the key notes whose jobs have ended or are gone, and whose `unique_for` is over (promise P15).
+"""Delete the key notes whose jobs do not hold the key any more, and whose `unique_for` is over (promise P15).
 
 Whoever settles a job deletes its note, so what is left here are notes of jobs that were deleted, moved by hand or
 killed, and those that `unique_for` has kept. A note is deleted under the lock of its key, if it is still the same.
@@ -10,9 +10,11 @@ from collections.abc import Iterable
 
 from queuectl.model import names, uniqueness
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.spec import UNTIL_DELETED
 from queuectl.model.uniqueness import Note
 from queuectl.spool import key_notes
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 
 _EVERY_S = 600.0
@@ -53,7 +55,7 @@ def void(spool: SpoolDir, noted: Iterable[str], now_at: float) -> list[tuple[str
         place = key_notes.find_known(spool, note)
         if place is None:
             nowhere.append((name, note))
-        elif place.state in (DONE, DLQ):
+        elif _is_free(note, place):
             found.append((name, note))
     if nowhere:
         waiting = {name.partition(",")[0].removesuffix(".json") for name in spool.names(spool.folder(PENDING))}
@@ -69,7 +71,7 @@ def forget_void(spool: SpoolDir, name: str, note: Note) -> bool:
             return False
         # A job is published after its note, under this lock: by now it is there.
         place = key_notes.find_known(spool, note)
-        if place is not None and place.state not in (DONE, DLQ):
+        if place is not None and not _is_free(note, place):
             return False
         # The job of the note may be gone before it took the places of these.
         for other in filter(None, (*note.replaces, note.behind)):
@@ -78,6 +80,11 @@ def forget_void(spool: SpoolDir, name: str, note: Note) -> bool:
                 return False
         key_notes.forget_named(spool, name)
         return True
+
+
+def _is_free(note: Note, place: Located) -> bool:
+    """Return whether a job, which is there, does not hold its key any more, apart from `unique_for`."""
+    return place.state == DLQ or (place.state == DONE and note.until != UNTIL_DELETED)
 
 
 def is_note_name(name: str) -> bool:

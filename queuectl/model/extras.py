@@ -64,8 +64,8 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
     unique_until: Annotated[
         Until | None,
         Meta(
-            description="Whether the job holds its unique key until it has started or until it has ended.",
-            extra={"takes": "started or ended"},
+            description="Whether the job holds its unique key until it has started, ended, or its record is deleted.",
+            extra={"takes": "started, ended or deleted"},
         ),
     ] = None
     unique_for: Annotated[

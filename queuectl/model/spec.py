@@ -23,9 +23,9 @@ Duration = float | str
 SECONDS = {"takes": "seconds or a text such as 30s, 5m, 2h, 1d"}
 
 
-Until = Literal["started", "ended"]
+Until = Literal["started", "ended", "deleted"]
 """Until when a job holds its unique key (`unique_until`)."""
-UNTIL_STARTED, UNTIL_ENDED = "started", "ended"
+UNTIL_STARTED, UNTIL_ENDED, UNTIL_DELETED = "started", "ended", "deleted"
 OnDuplicate = Literal["skip", "replace"]
 REPLACE = "replace"
 ParentValue = str | int | list[str | int]

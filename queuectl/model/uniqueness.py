@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from queuectl.model import history, names, times
-from queuectl.model.spec import REPLACE, UNTIL_ENDED, Until
+from queuectl.model.spec import REPLACE, UNTIL_DELETED, UNTIL_ENDED, Until
 
 UNIQUE = "unique"
 OVER = "over"
@@ -53,10 +53,11 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Place(NamedTuple):
-    """Where the newest job is: it waits, it runs, or neither."""
+    """Where the newest job is: it waits, it runs, it is in done/, or none of these."""
 
     waits: bool = False
     runs: bool = False
+    is_done: bool = False
 
 
 class Accepted(NamedTuple):
@@ -114,15 +115,22 @@ def judge(note: Note | None, place: Place, terms: Terms, now_at: float) -> Accep
         if not terms.replaces:
             return Duplicate(note.id, f"{note.id} has the same unique key and waits")
         return Accepted((note.id, *note.replaces), note.behind, times.instant(note.row_at))
-    if place.runs and note.until == UNTIL_ENDED:
+    if place.runs and note.until in (UNTIL_ENDED, UNTIL_DELETED):
         if not terms.replaces:
             return Duplicate(note.id, f"{note.id} has the same unique key and runs")
         # It may be about to be put back: what it has not replaced by then is the newcomer's to replace.
         return Accepted(note.replaces, note.id)
+    if place.is_done and note.until == UNTIL_DELETED and not terms.replaces:
+        return Duplicate(note.id, f"{note.id} has the same unique key and its record is in done/")
     if is_held_for(note, now_at):
         held = times.format_duration(note.held_s)
         return Duplicate(note.id, f"{note.id} has the same unique key and was taken in less than {held} ago")
     return Accepted()
+
+
+def holds(note: Note, place: Place) -> bool:
+    """Return whether the job of a note keeps other jobs with its key from starting; `place` is where it is."""
+    return place.waits or place.runs or (place.is_done and note.until == UNTIL_DELETED)
 
 
 def is_held_for(note: Note, now_at: float) -> bool:

@@ -27,7 +27,7 @@ def reason(session: Session, found: Located, now_at: float) -> Reason | None:
     place = key_notes.place_of(session.spool, note)
     change = f"queuectl show {note.id}"
     if job.history:
-        if not (place.waits or place.runs):
+        if not uniqueness.holds(note, place):
             return None
         return Reason("replaced", f"it is skipped when its turn comes: {note.id} took its place", change)
     verdict = uniqueness.judge(note, place, terms, now_at)

@@ -184,4 +184,4 @@ def place_of(spool: SpoolDir, note: Note | None) -> Place:
     if note is None:
         return Place()
     found = find(spool, note)
-    return Place() if found is None else Place(found.state == PENDING, found.state == RUNNING)
+    return Place() if found is None else Place(found.state == PENDING, found.state == RUNNING, found.state == DONE)

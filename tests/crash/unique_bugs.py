@@ -116,8 +116,8 @@ BUGS = (
     Bug(
         "a dead job holds its unique key",
         "spool/key_notes",
-        "    return Place() if found is None else Place(found.state == PENDING, found.state == RUNNING)\n",
-        "    return Place() if found is None else Place(found.state == PENDING, found.state in (RUNNING, DLQ))\n",
+        "Place(found.state == PENDING, found.state == RUNNING, ",
+        "Place(found.state == PENDING, found.state in (RUNNING, DLQ), ",
         (UNIQUES,),
     ),
     Bug(
@@ -151,8 +151,22 @@ BUGS = (
     Bug(
         "the sweep deletes the note of a job that was published meanwhile",
         "maintenance/key_note_sweep",
-        "        if place is not None and place.state not in (DONE, DLQ):\n            return False\n",
+        "        if place is not None and not _is_free(note, place):\n            return False\n",
         "",
+        (NOTES,),
+    ),
+    Bug(
+        "a job that holds its unique key until it is deleted gives it up when it is done",
+        "jobs/uniques",
+        "        if to == DONE and note.until == UNTIL_DELETED:\n",
+        "        if False:\n",
+        (UNIQUES,),
+    ),
+    Bug(
+        "the sweep deletes the note of a job that holds its key until it is deleted",
+        "maintenance/key_note_sweep",
+        "(place.state == DONE and note.until != UNTIL_DELETED)",
+        "place.state == DONE",
         (NOTES,),
     ),
     Bug(

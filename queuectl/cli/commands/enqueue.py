@@ -162,7 +162,10 @@ def enqueue(
     ] = None,
     unique_until: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="Hold the unique key until the job has started or ended. Default: ended."),
+        typer.Option(
+            metavar="WHEN",
+            help="Hold the unique key until the job has started, ended, or is deleted. Default: ended.",
+        ),
     ] = None,
     unique_for: Annotated[
         str | None, typer.Option(metavar="TIME", help="Hold the unique key at least this long: 10m, 1d.")

@@ -124,6 +124,33 @@ def test_until_started_gives_the_key_up_at_the_start(desk: Desk) -> None:
     assert isinstance(desk.claim("b.json"), Claimed)
 
 
+def test_until_deleted_holds_the_key_while_the_record_of_a_success_is_kept(desk: Desk) -> None:
+    """The work of a key is done once; the same id again, and a job that takes the place of none, are judged too."""
+    add(desk, "a", unique_until="deleted")
+    desk.run(only(desk.spool, PENDING), OK)
+    given = add(desk, "b", unique_until="deleted")
+    assert isinstance(given, JobId) and given == "a" and "its record is in done/" in given.reason
+    assert add(desk, "c") == "a" and noted(desk) == "a"
+    assert is_skipped(desk.claim(drop(desk, "d.json")), "d.json")
+    os.unlink(desk.spool.path(DONE, "a.json"))
+    assert add(desk, "b", unique_until="deleted") == "b"
+
+
+def test_until_deleted_a_dead_job_holds_no_key_and_a_retry_asks_who_has_it(desk: Desk) -> None:
+    """A failure may be tried again; it is not if another one has succeeded meanwhile."""
+    add(desk, "a", unique_until="deleted", max_retries=0)
+    desk.run(only(desk.spool, PENDING), FAILED)
+    assert add(desk, "b", unique_until="deleted") == "b"
+    desk.run(only(desk.spool, PENDING), OK)
+    with pytest.raises(QueuectlError, match="its record is in done"):
+        requeue(desk.session, "a", by="retry")
+    os.rename(desk.spool.path(DLQ, "a.json"), desk.spool.path(PENDING, "a.json"))
+    assert is_skipped(desk.claim("a.json"), "a.json")
+    requeue(desk.session, "b", by="retry")
+    desk.run(only_of(desk, "b"), OK)
+    assert noted(desk) == "b"
+
+
 def test_a_replacement_takes_the_place_of_the_job_that_waits(desk: Desk) -> None:
     """The old one is in done/, and says by whom it was replaced."""
     add(desk, "a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from queuectl.maintenance.key_note_sweep import KeyNoteSweep, forget_void, void
-from queuectl.model.lifecycle import PENDING, Outcome
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, Outcome
 from queuectl.model.uniqueness import Note
 from queuectl.spool import key_notes
 from tests.helpers import Desk
@@ -62,6 +62,19 @@ def test_a_note_that_names_others_who_wait_or_run_is_kept(desk: Desk) -> None:
     for note in (Note("ghost", replaces=("a",)), Note("ghost", behind="a")):
         key_notes.write(desk.spool, "k", note, sync=False)
         assert not forget_void(desk.spool, "k", note) and noted(desk) == ["k"]
+
+
+def test_a_job_in_done_that_holds_its_key_keeps_its_note(desk: Desk) -> None:
+    """`unique_until` = `deleted`: until its record is deleted, or is dead."""
+    desk.enqueue(id="a", unique="k", unique_until="deleted")
+    desk.run("a.json", Outcome("succeeded", 0, "", 0.01))
+    (found,) = [key_notes.read_named(desk.spool, name) for name in noted(desk)]
+    assert found is not None and void(desk.spool, noted(desk), desk.clock.now()) == []
+    assert not forget_void(desk.spool, "k", found)
+    os.rename(desk.spool.path(DONE, "a.json"), desk.spool.path(DLQ, "a.json"))
+    assert void(desk.spool, noted(desk), desk.clock.now()) == [("k", found)]
+    os.unlink(desk.spool.path(DLQ, "a.json"))
+    assert forget_void(desk.spool, "k", found) and noted(desk) == []
 
 
 def test_unique_for_keeps_a_note(desk: Desk) -> None:

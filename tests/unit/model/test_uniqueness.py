@@ -12,8 +12,9 @@ from queuectl.model.settings import defaults
 from queuectl.model.uniqueness import Accepted, Duplicate, Note, Place, Terms
 from tests.helpers import NOON_AT
 
-WAITS, RUNS, ENDED = Place(waits=True), Place(runs=True), Place()
+WAITS, RUNS, ENDED, IS_DONE = Place(waits=True), Place(runs=True), Place(), Place(is_done=True)
 FIRST = times.to_text(NOON_AT - 60)
+KEPT = "has the same unique key and its record is in done/"
 SKIP, REPLACE = Terms("k"), Terms("k", replaces=True)
 
 
@@ -106,6 +107,16 @@ def test_the_name_of_a_note_is_safe_on_every_system(key: str) -> None:
         (note(), ENDED, SKIP, Accepted()),
         (note(), ENDED, REPLACE, Accepted()),
         (note(until="over"), WAITS, SKIP, Accepted()),
+        (note(until="deleted"), RUNS, SKIP, Duplicate("old", "old has the same unique key and runs")),
+        (
+            note(until="deleted"),
+            IS_DONE,
+            SKIP,
+            Duplicate("old", f"old {KEPT}"),
+        ),
+        (note(until="deleted"), IS_DONE, REPLACE, Accepted()),
+        (note(until="deleted"), ENDED, SKIP, Accepted()),
+        (note(), IS_DONE, SKIP, Accepted()),
     ],
 )
 def test_what_becomes_of_a_newcomer(newest: Note | None, place: Place, terms: Terms, verdict: object) -> None:
