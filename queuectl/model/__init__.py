@@ -11,6 +11,7 @@ __all__ = [
     "expiry",
     "extras",
     "file_command",
+    "file_template",
     "flow",
     "folding",
     "history",

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import command, file_command
 from queuectl.model.command import Command, Param, Resolve
 from queuectl.model.file_command import PLACEHOLDERS
-from queuectl.model.inbox import Inbox
+
+if TYPE_CHECKING:
+    from queuectl.model.inbox import Inbox
 
 _INT = re.compile(r"-?[0-9]{1,18}")
 
