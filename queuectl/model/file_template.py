@@ -10,20 +10,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import command, file_command
 from queuectl.model.command import Command, Param, Resolve
 from queuectl.model.file_command import PLACEHOLDERS
 
-if TYPE_CHECKING:
-    from queuectl.model.inbox import Inbox
-
 _INT = re.compile(r"-?[0-9]{1,18}")
 
 
-def mistakes(inbox: Inbox, commands: Mapping[str, Command]) -> list[str]:
+class User(Protocol):
+    """What uses a command of `[commands]`: an inbox of files."""
+
+    @property
+    def template(self) -> str:
+        """The name of the command."""
+
+    @property
+    def params(self) -> Mapping[str, str | int]:
+        """Texts for its params, with placeholders."""
+
+    @property
+    def out(self) -> str:
+        """The folder that `{out}` stands for; "" if there is none."""
+
+
+def mistakes(inbox: User, commands: Mapping[str, Command]) -> list[str]:
     """Return what is wrong with `template` and `params` of an inbox, each as `KEY: MISTAKE`."""
     found = commands.get(inbox.template)
     if found is None:
@@ -33,7 +46,7 @@ def mistakes(inbox: Inbox, commands: Mapping[str, Command]) -> list[str]:
     return [f"params.{name}: {why}" for name, why in _mistakes(inbox, found)]
 
 
-def _mistakes(inbox: Inbox, found: Command) -> list[tuple[str, str]]:
+def _mistakes(inbox: User, found: Command) -> list[tuple[str, str]]:
     wrong: list[tuple[str, str]] = []
     for name in sorted(inbox.params.keys() - found.params.keys()):
         known = ", ".join(sorted(found.params)) or "none"
@@ -66,7 +79,7 @@ def _why_bad(name: str, param: Param, value: str | int, *, has_out: bool) -> str
     return ""
 
 
-def _source(inbox: Inbox, name: str, param: Param) -> str | int | None:
+def _source(inbox: User, name: str, param: Param) -> str | int | None:
     """Return the text for a param, with placeholders; None if it has its default, or nothing."""
     if name in inbox.params:
         return inbox.params[name]
@@ -75,13 +88,13 @@ def _source(inbox: Inbox, name: str, param: Param) -> str | int | None:
     return None
 
 
-def sources(inbox: Inbox, found: Command) -> dict[str, str | int]:
+def sources(inbox: User, found: Command) -> dict[str, str | int]:
     """Return the texts, with placeholders, for the params of a command that get any."""
     made = {name: _source(inbox, name, param) for name, param in found.params.items()}
     return {name: value for name, value in made.items() if value is not None}
 
 
-def fill_in(inbox: Inbox, found: Command, values: Mapping[str, str], *, resolve: Resolve) -> list[str]:
+def fill_in(inbox: User, found: Command, values: Mapping[str, str], *, resolve: Resolve) -> list[str]:
     """Return the words to run for a file. A value that is filled in is not read again.
 
     Args:
