@@ -49,6 +49,8 @@ class FileEnds:
         """Names in the inbox that files got back at the end. Our own renames of them prove nothing."""
         self.unmoved: list[Unmoved] = []
         """Files that could not go to a folder outside the inbox."""
+        self._names: dict[str, str] = {}
+        """The names of those of the call before, by the ids of their jobs."""
         self._lost: set[str] = set()
         """Of those, the jobs that are no longer in the spool."""
         self._pauses: dict[str, tuple[float, float, str]] = {}
@@ -71,6 +73,7 @@ class FileEnds:
         self._moved.clear()
         if self.unmoved:
             self.owed.look_again()
+        self._names = {each.job_id: each.name for each in self.unmoved}
         self.unmoved.clear()
         try:
             lost, self._lost = self._lost, set()
@@ -111,26 +114,31 @@ class FileEnds:
         try:
             end()
         except OutsideError as error:
-            name = note_of(self.owed.note(job_id)).name or next(iter(box.holds(job_id)), "")
+            name = self._names.get(job_id) or note_of(self.owed.note(job_id)).name or next(iter(box.holds(job_id)), "")
             self.unmoved.append(Unmoved(job_id, name, str(error)))
             return False
         return True
 
     def _finish(self, box: FileBox, job_id: str, target: str, name: str, text: str = "") -> None:
         """Move a file to its folder; do not try one outside the inbox that failed just now. Raises OutsideError."""
-        until_s, pause_s, why = self._pauses.get(target, (0.0, 0.0, ""))
-        now_s = self._clock.monotonic()
-        if why and now_s < until_s:
-            raise OutsideError(why)
+        self._check_pause(target)
         try:
             box.finish(job_id, target, name, text=text)
         except OutsideError as error:
-            pause_s = min(_RETRY_MOST_S, max(_RETRY_S, 2 * pause_s))
-            self._pauses[target] = now_s + pause_s, pause_s, str(error)
+            pause_s = min(_RETRY_MOST_S, max(_RETRY_S, 2 * self._pauses.get(target, (0.0, 0.0, ""))[1]))
+            self._pauses[target] = self._clock.monotonic() + pause_s, pause_s, str(error)
             raise
         self._pauses.pop(target, None)
 
+    def _check_pause(self, target: str) -> None:
+        """Raise OutsideError if a folder outside the inbox failed just now."""
+        until_s, _, why = self._pauses.get(target, (0.0, 0.0, ""))
+        if why and self._clock.monotonic() < until_s:
+            raise OutsideError(why)
+
     def _ended(self, box: FileBox, job_id: str, state: str) -> None:
+        # Before anything is read: thousands of files may wait for one folder.
+        self._check_pause(self._inbox.on_failure if state == DLQ else self._inbox.on_success)
         try:
             item = self._spool.read(state, record_name(job_id)).record
         except FileNotFoundError:

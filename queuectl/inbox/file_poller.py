@@ -107,7 +107,7 @@ class FilePoller(Polling[FileBox]):
     def _box(self, fd: int, identity: str) -> FileBox:
         path = os.path.abspath(self._path)  # as it was judged: the command gets it
         place = Place(path, fd)
-        self._kept.use(FAR if self._is_far else place.info().st_ino)
+        self._kept.use(FAR if self._is_far or self._folder is None else self._folder[1])
         has_jobs = self._ends.owed.ids
         return FileBox(place, identity, self._inbox, self._opener, is_far=self._is_far, is_new=lambda: not has_jobs())
 

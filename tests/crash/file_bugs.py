@@ -131,7 +131,7 @@ BUGS = (
     Bug(
         "a folder outside that failed is tried again at every look",
         "inbox/file_ends",
-        """        if why and now_s < until_s:
+        """        if why and self._clock.monotonic() < until_s:
 """,
         """        if False:
 """,
