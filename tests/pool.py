@@ -118,11 +118,15 @@ class Pool:
             print("the last that the pool told:", *self.events[-30:], sep="\n")
         if self.process.poll() is None:
             self.ask_to_stop()
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                print("the pool did not stop")
-                self.kill_everything()
+        self.end()
+
+    def end(self) -> None:
+        """Wait for the end of a pool that was asked to stop; kill it after a minute."""
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            print("the pool did not stop")
+            self.kill_everything()
         self.wait()
 
     def ask_to_stop(self) -> None:

@@ -29,6 +29,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, STATES, UNMET
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import write_drop
 from tests.pool import Pool, kill
+from tests.stress.pools import Pools, seed
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
@@ -208,11 +209,11 @@ class Family:
 
     def rage(self, seconds: float) -> None:
         """Kill and stop workers, supervisors and whole pools at random."""
-        pools = [Pool(self.spool, count=2).ready() for _ in range(2)]
+        pools = Pools(self.spool, self.rng, pools=2, workers=2).ready()
         stalls = Stalls(self.rng, shortest_s=0.1, longest_s=1.5)
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.spool.waiting_names():
-            pool = self.rng.choice(pools)
+            pool = pools.some()
             act = self.rng.choices(ACTS, [45, 20, 15, 10, 10])[0]
             pids = pool.worker_pids() or [0]
             with contextlib.suppress(ProcessLookupError):
@@ -229,11 +230,12 @@ class Family:
                 self.acts[act] += 1
             stalls.go_on(time.monotonic())
             if act in ("kill a supervisor", "kill a pool"):
-                pools[pools.index(pool)] = Pool(self.spool, count=2).ready()
+                pool.process.wait()
+                pools.replace_the_dead()
+                pools.ready()
             time.sleep(self.rng.uniform(0.02, 0.25))  # the pace of the storm, not a wait
         stalls.go_on(float("inf"))
-        for pool in pools:
-            pool.kill_everything()
+        pools.kill()
 
     def drain(self) -> None:
         """Let a pool end the work."""
@@ -296,14 +298,13 @@ def test_a_random_graph_under_kills_ends_as_its_model(spool: SpoolDir) -> None:
     """Then all that failed is mended and run again: exactly the unmet jobs come back, and end as the model says."""
     jobs = int(os.environ.get("QUEUECTL_FAMILY_JOBS", "60"))
     seconds = float(os.environ.get("QUEUECTL_STORM_S", "3"))
-    seed = int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6))))
-    family = Family(spool, random.Random(seed), jobs, flows=max(2, jobs // 30))
+    family = Family(spool, random.Random(chosen := seed()), jobs, flows=max(2, jobs // 30))
     family.fill()
     family.rage(seconds)
     family.drain()
     ends = model(family.nodes)
     wrong = family.wrong(ends)
-    assert not wrong, f"seed {seed}:\n" + "\n".join(wrong)
+    assert not wrong, f"seed {chosen}:\n" + "\n".join(wrong)
     counts = {kind: sum(1 for each in ends.values() if each == kind) for kind in (RAN, FAILED, UNMET, SKIPPED)}
     culprits = family.culprits()
     assert set(culprits) == {job_id for job_id, kind in ends.items() if kind == UNMET}
@@ -315,7 +316,7 @@ def test_a_random_graph_under_kills_ends_as_its_model(spool: SpoolDir) -> None:
     again = revived(family.nodes, ends, culprits)
     family.drain()
     wrong = [each for each in family.wrong(again) if "started before" not in each]
-    assert not wrong, f"seed {seed}, revived:\n" + "\n".join(wrong)
+    assert not wrong, f"seed {chosen}, revived:\n" + "\n".join(wrong)
     assert {name: spool.read(DONE, name).data for name in before} == before
     assert family.came_back() == set(culprits)
-    print(f"{len(ends)} jobs, {dict(family.acts)}: {counts}; seed {seed}")
+    print(f"{len(ends)} jobs, {dict(family.acts)}: {counts}; seed {chosen}")

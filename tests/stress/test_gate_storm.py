@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import sys
 import time
 from collections import Counter
@@ -23,8 +22,9 @@ from queuectl.flows import boards
 from queuectl.model.lifecycle import DONE, RUNNING
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import Pool, Witness, children, queuectl
+from tests.pool import Witness, queuectl
 from tests.stress.intervals import gaps, most
+from tests.stress.pools import Pools, seed
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
@@ -46,8 +46,6 @@ class GateStorm:
         self.witness = Witness(folder / "witness")
         self.rng = random.Random(seed)
         self.seconds = seconds
-        self.killed: dict[int, int] = {}
-        """When the kill of a process began (monotonic nanoseconds)."""
         self.done: Counter[str] = Counter()
         queuectl(spool, "config", "set", "queues.mail.slots", str(SLOTS))
         Spool(spool.root).enqueue_many(
@@ -63,16 +61,14 @@ class GateStorm:
                 for number in range(jobs)
             ]
         )
-        self.pools = [Pool(spool, count=WORKERS) for _ in range(POOLS)]
-        self.old: list[Pool] = []
+        self.pools = Pools(spool, self.rng, pools=POOLS, workers=WORKERS)
         self.stalls = Stalls(self.rng, shortest_s=0.1, longest_s=1.5)
 
     def rage(self) -> None:
         """Kill, stop and damage at random until the time is up."""
-        for pool in self.pools:
-            pool.ready()
-        acts = [self.kill_worker] * 6 + [self.kill_command] * 3 + [self.stop_worker] * 3
-        acts += [self.kill_pool, self.delete_board, self.tear_board, self.stop_command]
+        self.pools.ready()
+        acts = [self.pools.kill_worker] * 6 + [self.pools.kill_command] * 3 + [self.stop_worker] * 3
+        acts += [self.pools.kill_pool, self.delete_board, self.tear_board, self.stop_command]
         until_s = time.monotonic() + self.seconds
         while time.monotonic() < until_s and self._jobs_left():
             act = self.rng.choice(acts)
@@ -80,48 +76,19 @@ class GateStorm:
                 self.done[act.__name__] += act()
             time.sleep(self.rng.uniform(0.02, 0.25))  # the pace of the storm, not a wait
             self.stalls.go_on(time.monotonic())
-            for place, pool in enumerate(self.pools):
-                if pool.process.poll() is not None:
-                    self.old.append(pool)
-                    self.pools[place] = Pool(self.spool, count=WORKERS)
+            self.pools.replace_the_dead()
         self.stalls.go_on(float("inf"))
 
     def _jobs_left(self) -> bool:
         return bool(self.spool.waiting_names() or self.spool.job_names(RUNNING))
 
-    def _worker(self) -> int:
-        return self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
-
-    def _kill(self, pid: int) -> bool:
-        if pid:
-            self.killed[pid] = time.monotonic_ns()
-            os.kill(pid, signal.SIGKILL)
-        return bool(pid)
-
-    def kill_worker(self) -> bool:
-        """SIGKILL a worker; its command goes on."""
-        return self._kill(self._worker())
-
-    def kill_command(self) -> bool:
-        """SIGKILL a command."""
-        return self._kill(self.rng.choice(children(self._worker()) or [0]))
-
-    def kill_pool(self) -> bool:
-        """SIGKILL a supervisor, its workers and their commands."""
-        pool = self.rng.choice(self.pools)
-        for worker in pool.worker_pids():
-            for pid in children(worker):
-                self.killed[pid] = time.monotonic_ns()
-        pool.kill_everything()
-        return True
-
     def stop_worker(self) -> bool:
         """SIGSTOP a worker for a while: slow is not dead."""
-        return self.stalls.stop(self._worker())
+        return self.stalls.stop(self.pools.some_worker())
 
     def stop_command(self) -> bool:
         """SIGSTOP a command for a while."""
-        return self.stalls.stop(self.rng.choice(children(self._worker()) or [0]))
+        return self.stalls.stop(self.pools.some_command())
 
     def delete_board(self) -> bool:
         """Delete the board, as a person might."""
@@ -138,8 +105,7 @@ class GateStorm:
         """Let the pools finish; stop them."""
         with contextlib.suppress(AssertionError):
             wait_until(lambda: not self._jobs_left(), 120)
-        for pool in (*self.pools, *self.old):
-            pool.__exit__(None, None, None)
+        self.pools.stop()
 
 
 @pytest.mark.slow
@@ -150,16 +116,16 @@ def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path
         tmp_path,
         jobs=JOBS,
         seconds=float(os.environ.get("QUEUECTL_STORM_S", "10")),
-        seed=int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6)))),
+        seed=seed(),
     )
     try:
         storm.rage()
     finally:
         storm.drain()
-    at_once, of_a_key, ran = most(storm.witness, storm.killed, key_of)
+    at_once, of_a_key, ran = most(storm.witness, storm.pools.killed, key_of)
     print(f"{ran} runs, at most {at_once} at once and {of_a_key} of a key; {dict(storm.done)}")
     for was_killed, what in ((False, "an end"), (True, "a kill")):
-        found_s = sorted(gap for kill, gap in gaps(storm.witness, storm.killed, key_of) if kill == was_killed)
+        found_s = sorted(gap for kill, gap in gaps(storm.witness, storm.pools.killed, key_of) if kill == was_killed)
         if found_s:
             parts = f"median {found_s[len(found_s) // 2]:.3f} s, at most {found_s[-1]:.3f} s"
             print(f"from {what} to the next start with the key, {len(found_s)} times: {parts}")

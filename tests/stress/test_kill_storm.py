@@ -26,7 +26,8 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, STATES
 from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import Pool, Witness, children, queuectl
+from tests.pool import Witness, children, queuectl
+from tests.stress.pools import Pools, seed
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
@@ -54,9 +55,8 @@ class Storm:
         self.rng = random.Random(seed)
         self.jobs = jobs
         self.seconds = seconds
-        self.slots = 2 if settings_file.load(spool).worker_processes is None else 4
-        self.pools = [Pool(spool, count=self.slots) for _ in range(2)]
-        self.old: list[Pool] = []
+        slots = 2 if settings_file.load(spool).worker_processes is None else 4
+        self.pools = Pools(spool, self.rng, pools=2, workers=slots)
         self.killed: list[Killed] = []
         self.done: dict[str, int] = {}
         self.stalls = Stalls(self.rng, shortest_s=0.2, longest_s=2.0)
@@ -92,8 +92,7 @@ class Storm:
             self.stop_supervisor: 1,
             self.kill_producer: 3,
         }
-        for pool in self.pools:
-            pool.ready()
+        self.pools.ready()
         until = time.monotonic() + self.seconds
         while time.monotonic() < until:
             (act,) = self.rng.choices(list(weighted), list(weighted.values()))
@@ -106,17 +105,11 @@ class Storm:
         self.stalls.go_on(float("inf"))
 
     def _replace_the_dead(self) -> None:
-        for place, pool in enumerate(self.pools):
-            if pool.process.poll() is not None:
-                self.old.append(pool)
-                self.pools[place] = Pool(self.spool, count=self.slots)
+        self.pools.replace_the_dead()
         if self.producer.poll() is not None:
             tried = [int(job_id.removeprefix("job")) for job_id in self.noted("T")]
             if max(tried, default=-1) + 1 < self.jobs:
                 self.producer = self._produce(max(tried, default=-1) + 1)
-
-    def _pick_worker(self) -> int:
-        return self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
 
     def _lose(self, how: str, worker: int) -> None:
         for pid in children(worker):
@@ -126,7 +119,7 @@ class Storm:
 
     def kill_worker(self) -> bool:
         """SIGKILL one worker; its command goes on."""
-        worker = self._pick_worker()
+        worker = self.pools.some_worker()
         if worker:
             self._lose("worker", worker)
             os.kill(worker, signal.SIGKILL)
@@ -134,19 +127,16 @@ class Storm:
 
     def kill_command(self) -> bool:
         """SIGKILL one command: a failed run."""
-        commands = children(self._pick_worker())
-        if commands:
-            os.kill(self.rng.choice(commands), signal.SIGKILL)
-        return bool(commands)
+        return self.pools.kill_command()
 
     def kill_supervisor(self) -> bool:
         """SIGKILL one supervisor; its workers end after their jobs."""
-        self.rng.choice(self.pools).process.kill()
+        self.pools.some().process.kill()
         return True
 
     def kill_pool(self) -> bool:
         """SIGKILL a supervisor, its workers and their commands."""
-        pool = self.rng.choice(self.pools)
+        pool = self.pools.some()
         for worker in pool.worker_pids():
             self._lose("whole pool", worker)
         pool.kill_everything()
@@ -154,11 +144,11 @@ class Storm:
 
     def stop_worker(self) -> bool:
         """SIGSTOP one worker for a while: slow is not dead."""
-        return self.stalls.stop(self._pick_worker())
+        return self.stalls.stop(self.pools.some_worker())
 
     def stop_supervisor(self) -> bool:
         """SIGSTOP one supervisor for a while."""
-        return self.stalls.stop(self.rng.choice(self.pools).process.pid)
+        return self.stalls.stop(self.pools.some().process.pid)
 
     def kill_producer(self) -> bool:
         """SIGKILL the producer, likely in the middle of an enqueue."""
@@ -175,8 +165,7 @@ class Storm:
         self._replace_the_dead()
         with contextlib.suppress(AssertionError):  # what is left is told as stuck
             wait_until(lambda: self._is_over(), DRAIN_S)
-        for pool in (*self.pools, *self.old):
-            pool.__exit__(None, None, None)
+        self.pools.stop()
         self.producer.wait(DRAIN_S)
 
     def _is_over(self) -> bool:
@@ -190,9 +179,7 @@ class Storm:
         self.stalls.go_on(float("inf"))
         self.producer.kill()
         self.producer.wait()
-        for pool in (*self.pools, *self.old):
-            if pool.process.poll() is None:
-                pool.kill_everything()
+        self.pools.kill()
 
     # ------------------------------------------------------------------------------------------------------ judging
 
@@ -276,8 +263,7 @@ def _job_of(pid: int) -> str:
 def _storm(spool: SpoolDir, folder: Path, seconds: float, jobs: int) -> None:
     seconds = float(os.environ.get("QUEUECTL_STORM_S", seconds))
     jobs = int(os.environ.get("QUEUECTL_STORM_JOBS", jobs))
-    seed = int(os.environ.get("QUEUECTL_STORM_SEED", random.randrange(10**6)))
-    storm = Storm(spool, folder, jobs=jobs, seconds=seconds, seed=seed)
+    storm = Storm(spool, folder, jobs=jobs, seconds=seconds, seed=(chosen := seed()))
     try:
         storm.rage()
         calm_s = time.monotonic()
@@ -285,7 +271,7 @@ def _storm(spool: SpoolDir, folder: Path, seconds: float, jobs: int) -> None:
         calm_s = time.monotonic() - calm_s
     finally:
         storm.close()
-    print(f"\nstorm of {seconds:g} s, seed {seed}: {len(storm.noted('A'))} of {jobs} jobs acknowledged, ", end="")
+    print(f"\nstorm of {seconds:g} s, seed {chosen}: {len(storm.noted('A'))} of {jobs} jobs acknowledged, ", end="")
     print(", ".join(f"{count} {name}" for name, count in storm.done.items()))
     for how in ("worker", "whole pool"):
         delays = storm.recovery_s(how)
@@ -296,7 +282,7 @@ def _storm(spool: SpoolDir, folder: Path, seconds: float, jobs: int) -> None:
                 print(f"loss of a {how}, {len(sorted_s)} runs: {what} after {took}")
     print(f"finished commands that ran again: {storm.finished_ran_again()}; drained in {calm_s:.1f} s")
     wrong = storm.judge()
-    assert not wrong, f"seed {seed}:\n" + "\n".join(wrong)
+    assert not wrong, f"seed {chosen}:\n" + "\n".join(wrong)
 
 
 def test_a_short_storm_of_kills_breaks_no_promise(spool: SpoolDir, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import random
-import signal
 import sys
 import time
 from pathlib import Path
@@ -26,7 +25,8 @@ from queuectl.model import times
 from queuectl.model.lifecycle import STATES
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until
-from tests.pool import Pool, children, queuectl
+from tests.pool import queuectl
+from tests.stress.pools import Pools, seed
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
@@ -42,7 +42,6 @@ class RateStorm:
         self.spool = spool
         self.rng = random.Random(seed)
         self.witness = folder / "witness"
-        self.killed = 0
         queuectl(spool, "config", "set", "queues.api.rate", f"{STARTS}/{WINDOW_S:g}s")
         command = f'echo "$QUEUECTL_JOB_ID.$QUEUECTL_ATTEMPT $(date +%s.%N)" >> {self.witness}'
         jobs = int(STORM_S / WINDOW_S * STARTS * 1.3) + STARTS
@@ -52,48 +51,24 @@ class RateStorm:
                 for number in range(jobs)
             ]
         )
-        self.pools = [Pool(spool, count=WORKERS) for _ in range(POOLS)]
-        self.old: list[Pool] = []
+        self.pools = Pools(spool, self.rng, pools=POOLS, workers=WORKERS)
         self.stalls = Stalls(self.rng, shortest_s=0.1, longest_s=1.5)
 
     def rage(self) -> None:
         """Kill and stop at random until the time is up."""
-        for pool in self.pools:
-            pool.ready()
-        acts = [self._kill_worker] * 4 + [self._stop_worker] * 3 + [self._kill_pool]
+        self.pools.ready()
+        acts = [self.pools.kill_worker] * 4 + [self._stop_worker] * 3 + [self.pools.kill_pool]
         until_s = time.monotonic() + STORM_S
         while time.monotonic() < until_s:
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 self.rng.choice(acts)()
             time.sleep(self.rng.uniform(0.05, 0.4))  # the pace of the storm, not a wait
             self.stalls.go_on(time.monotonic())
-            for place, pool in enumerate(self.pools):
-                if pool.process.poll() is not None:
-                    self.old.append(pool)
-                    self.pools[place] = Pool(self.spool, count=WORKERS)
+            self.pools.replace_the_dead()
         self.stalls.go_on(float("inf"))
 
-    def _worker(self) -> int:
-        return self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
-
-    def _kill_worker(self) -> None:
-        if pid := self._worker():
-            os.kill(pid, signal.SIGKILL)
-            self.killed += 1
-
-    def _stop_worker(self) -> None:
-        self.stalls.stop(self._worker())
-
-    def _kill_pool(self) -> None:
-        pool = self.rng.choice(self.pools)
-        for worker in pool.worker_pids():
-            self.killed += 1 + len(children(worker))
-        pool.kill_everything()
-
-    def stop(self) -> None:
-        """Stop all pools."""
-        for pool in (*self.pools, *self.old):
-            pool.__exit__(None, None, None)
+    def _stop_worker(self) -> bool:
+        return self.stalls.stop(self.pools.some_worker())
 
     def on_record(self) -> dict[str, float]:
         """When each attempt started, by the records: `ID.ATTEMPT`."""
@@ -133,23 +108,22 @@ def most(starts: list[float], window_s: float) -> int:
 @pytest.mark.slow
 def test_no_window_holds_more_starts_over_four_pools(spool: SpoolDir, tmp_path: Path) -> None:
     """Whatever is killed or stopped: no window of 2 s holds 21 starts, and the rate is used (P12)."""
-    seed = int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6))))
-    storm = RateStorm(spool, tmp_path, seed)
+    storm = RateStorm(spool, tmp_path, chosen := seed())
     try:
         storm.rage()
     finally:
-        storm.stop()
+        storm.pools.stop()
     on_record, by_commands = storm.on_record(), storm.by_commands()
     log = storm.in_log()
     delays = sorted(at - on_record[attempt] for attempt, at in by_commands.items())
     print(
-        f"seed {seed}: {len(on_record)} starts in {STORM_S:g} s, {storm.killed} killed; most in {WINDOW_S:g} s: "
-        f"{most(list(on_record.values()), WINDOW_S)} by the records, {most(log, WINDOW_S)} by the log, "
-        f"{most(list(by_commands.values()), WINDOW_S)} by the commands; a command begins "
-        f"{delays[0] * 1000:.1f} to {delays[-1] * 1000:.1f} ms after its start"
+        f"seed {chosen}: {len(on_record)} starts in {STORM_S:g} s, {len(storm.pools.killed)} killed; "
+        f"most in {WINDOW_S:g} s: {most(list(on_record.values()), WINDOW_S)} by the records, "
+        f"{most(log, WINDOW_S)} by the log, {most(list(by_commands.values()), WINDOW_S)} by the commands; "
+        f"a command begins {delays[0] * 1000:.1f} to {delays[-1] * 1000:.1f} ms after its start"
     )
     assert by_commands.keys() <= on_record.keys()
-    assert set(log) <= set(on_record.values()) or storm.killed
+    assert set(log) <= set(on_record.values()) or storm.pools.killed
     assert most(list(on_record.values()), WINDOW_S) <= STARTS
     assert most(log, WINDOW_S) <= STARTS
     assert min(delays) > -0.002  # the instant in the log is rounded up
@@ -188,15 +162,11 @@ def test_clock_that_is_set_back_an_hour_lets_no_more_start(
     monkeypatch.setenv("TRUE_STARTS", str(true_starts))
     queuectl(spool, "config", "set", "queues.api.rate", f"{STARTS}/{WINDOW_S:g}s")
     Spool(spool.root).enqueue_many([{"command": "exit 0", "queue": "api"} for _ in range(90)])
-    pools = [Pool(spool, count=2, program=("-c", _OTHER_CLOCK)) for _ in range(POOLS)]
     began_s = time.monotonic()
-    try:
+    with Pools(spool, random.Random(), pools=POOLS, workers=2, program=("-c", _OTHER_CLOCK)):
         wait_until(lambda: len(names_in(spool, "done")) >= 30)
         set_back.touch()
         ended = wait_until(lambda: len(names_in(spool, "done")) == 90)
-    finally:
-        for pool in pools:
-            pool.__exit__(None, None, None)
     starts = [float(line) for line in true_starts.read_text().split()]
     print(
         f"{len(starts)} starts in {time.monotonic() - began_s:.1f} s, at most {most(starts, WINDOW_S)} in 2 s; {ended}"

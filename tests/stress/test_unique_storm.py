@@ -25,7 +25,8 @@ from queuectl.model.lifecycle import DONE, PENDING, RUNNING
 from queuectl.spool import key_notes
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import Pool, Witness, children, kill
+from tests.pool import Witness
+from tests.stress.pools import Pools, seed
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
@@ -52,19 +53,16 @@ class UniqueStorm:
         self.spool, self.folder = spool, folder
         self.rng = random.Random(seed)
         self.witness = Witness(folder / "witness")
-        self.killed: dict[int, int] = {}
         self.done: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         """The most waiting jobs of each key at one instant."""
         self.strange: list[str] = []
         self.seconds = seconds
         self.documents = [self.document(f"k{number}") for number in range(keys)]
-        self.workers = workers
         share = jobs // producers
         self.left = [(number * share, (number + 1) * share) for number in range(producers)]
         self.producers: list[subprocess.Popen[bytes]] = []
-        self.pools = [Pool(spool, count=workers) for _ in range(POOLS)]
-        self.old: list[Pool] = []
+        self.pools = Pools(spool, self.rng, pools=POOLS, workers=workers)
 
     def document(self, key: str) -> dict[str, object]:
         """A job with a unique key; every other key replaces, every third one retries."""
@@ -79,8 +77,7 @@ class UniqueStorm:
 
     def start(self) -> None:
         """Start the producers."""
-        for pool in self.pools:
-            pool.ready()
+        self.pools.ready()
         self.producers = [self._producer(number, first) for number, (first, _) in enumerate(self.left)]
 
     def _producer(self, number: int, first: int) -> subprocess.Popen[bytes]:
@@ -133,7 +130,8 @@ class UniqueStorm:
     def rage(self, seconds: float, *, pace: tuple[float, float] = (0.01, 0.1)) -> None:
         """Kill at random until the time is up or all is done."""
         until_s = time.monotonic() + seconds
-        acts = [self.kill_worker] * 4 + [self.kill_command] * 2 + [self.kill_producer] * 2 + [self.kill_pool]
+        acts = [self.pools.kill_worker] * 4 + [self.pools.kill_command] * 2
+        acts += [self.kill_producer] * 2 + [self.pools.kill_pool]
         while time.monotonic() < until_s and self._is_busy():
             act = self.rng.choice(acts)
             with contextlib.suppress(ProcessLookupError):
@@ -142,46 +140,17 @@ class UniqueStorm:
                 self.look()
             time.sleep(self.rng.uniform(*pace))  # the pace of the storm, not a wait
             self._go_on()
-            for place, pool in enumerate(self.pools):
-                if pool.process.poll() is not None:
-                    self.old.append(pool)
-                    self.pools[place] = Pool(self.spool, count=self.workers)
+            self.pools.replace_the_dead()
 
     def _is_busy(self) -> bool:
         return any(each.poll() is None for each in self.producers) or bool(
             self.spool.waiting_names() or self.spool.job_names(RUNNING)
         )
 
-    def _kill(self, pid: int) -> bool:
-        if pid:
-            self.killed[pid] = time.monotonic_ns()
-            kill(pid)
-        return bool(pid)
-
-    def _worker(self) -> int:
-        return self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
-
-    def kill_worker(self) -> bool:
-        """SIGKILL a worker; its command goes on."""
-        return self._kill(self._worker())
-
-    def kill_command(self) -> bool:
-        """SIGKILL a command."""
-        return self._kill(self.rng.choice(children(self._worker()) or [0]))
-
     def kill_producer(self) -> bool:
         """SIGKILL a producer, whatever it has acknowledged."""
         alive = [each for each in self.producers if each.poll() is None]
-        return bool(alive) and self._kill(self.rng.choice(alive).pid)
-
-    def kill_pool(self) -> bool:
-        """SIGKILL a supervisor, its workers and their commands."""
-        pool = self.rng.choice(self.pools)
-        for worker in pool.worker_pids():
-            for pid in children(worker):
-                self.killed[pid] = time.monotonic_ns()
-        pool.kill_everything()
-        return True
+        return bool(alive) and self.pools.kill_one(self.rng.choice(alive).pid)
 
     def finish(self) -> None:
         """Let the producers end; then put in a last job of each key that replaces, and let the pools finish."""
@@ -201,8 +170,7 @@ class UniqueStorm:
         for each in self.producers:
             each.kill()
             each.wait()
-        for pool in (*self.pools, *self.old):
-            pool.__exit__(None, None, None)
+        self.pools.stop()
 
     def judge(self) -> str:
         """Return what was seen, in words; raise where P1 or P15 was broken."""
@@ -247,7 +215,7 @@ class UniqueStorm:
                 since, _ = begun.pop(pid)
                 changes[_key(job_id)] += [(since, 1), (at, -1)]
         for pid, (since, job_id) in begun.items():
-            changes[_key(job_id)] += [(since, 1), (max(since + 1, self.killed.get(pid, since + 1)), -1)]
+            changes[_key(job_id)] += [(since, 1), (max(since + 1, self.pools.killed.get(pid, since + 1)), -1)]
         for key, each in changes.items():
             inside = 0
             for _, change in sorted(each):
@@ -260,14 +228,13 @@ def _key(job_id: str) -> str:
 
 
 def _storm(spool: SpoolDir, folder: Path, *, jobs: int, kills_s: float) -> None:
-    seed = int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6))))
-    storm = UniqueStorm(spool, folder, jobs=jobs, seed=seed)
+    storm = UniqueStorm(spool, folder, jobs=jobs, seed=(chosen := seed()))
     try:
         storm.start()
         if kills_s:
             storm.rage(kills_s)
         storm.finish()
-        print(f"seed {seed}: {storm.judge()}")
+        print(f"seed {chosen}: {storm.judge()}")
     finally:
         storm.close()
 
