@@ -68,8 +68,15 @@ class Screen:
 
     async def shows(self, *texts: str, gone: str = "\0") -> str:
         """Wait until the screen shows all of `texts`, and `gone` no more; return it."""
-        await self.until(lambda: all(text in self.text for text in texts) and gone not in self.text)
-        return self.text
+        shown = ""
+
+        def is_so() -> bool:
+            nonlocal shown
+            shown = self.text
+            return all(text in shown for text in texts) and gone not in shown
+
+        await self.until(is_so)
+        return shown
 
     async def give(self, found: Snapshot | Exception) -> None:
         """Let the app have seen this, and look no more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ def in_child(act: Callable[[Plan], object], told: Path, at: int = 0, how: str = 
 
 def _child(act: Callable[[Plan], object], plan: Plan, told: Path, within_s: float) -> NoReturn:
     signal.alarm(int(within_s))
+    gc.disable()  # it would write to every object of the tests, and each page that is written to is copied
     try:
         act(plan)
         told.write_text(json.dumps(plan.calls))
