@@ -19,6 +19,7 @@ from queuectl.worker import desk, recorder, run
 from tests.crash import driver
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected
+from tests.crash.points import each_nth
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for POSIX calls")
 
@@ -134,9 +135,9 @@ class Failing:
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_a_call_that_fails_once_costs_no_attempt_and_no_job(operation: Operation, folder: Path) -> None:
-    """P1, P9: ENOSPC at every change, EIO at every other call, and ENOSPC after half of every write."""
+    """P1, P9: ENOSPC at a change, EIO at another call, and ENOSPC after half of a write, at each third call."""
     failing = Failing(operation, folder)
-    for call in failing.calls:
+    for call in each_nth(failing.calls, 3, operation.name):
         failing.fail(call, "error", errno.ENOSPC if call.kind in CHANGES else errno.EIO)
         if call.kind == "write":
             failing.fail(call, "short", errno.ENOSPC)
@@ -145,11 +146,11 @@ def test_a_call_that_fails_once_costs_no_attempt_and_no_job(operation: Operation
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_a_disk_that_stays_broken_for_a_while_costs_no_attempt_and_no_job(operation: Operation, folder: Path) -> None:
-    """P1, P9: from each change on every change fails, with ENOSPC, EIO, EDQUOT, EMFILE and EROFS in turn."""
+    """P1, P9: from each third change on every change fails, with ENOSPC, EIO, EDQUOT, EMFILE and EROFS in turn."""
     failing = Failing(operation, folder)
-    for call in failing.calls:
-        if call.kind in CHANGES:
-            failing.fail(call, "error", CODES[call.number % len(CODES)], stays=6)
+    changes = [call for call in failing.calls if call.kind in CHANGES]
+    for call in each_nth(changes, 3, operation.name):
+        failing.fail(call, "error", CODES[call.number % len(CODES)], stays=6)
     print(f"{failing.points} failures: {operation.name}")
 
 

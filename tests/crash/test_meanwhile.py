@@ -16,6 +16,7 @@ from queuectl.errors import DuplicateJobError, QueuectlError
 from queuectl.jobs.verdict import Claimed, Declined
 from tests.crash.driver import OK, OPERATIONS, Hands, Operation, Template, judge, recover
 from tests.crash.inject import Plan, injected
+from tests.crash.points import by_default
 from tests.crash.test_faults import allowed, uncounted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for POSIX calls")
@@ -95,13 +96,14 @@ def _meet(template: Template, place: int, how: str) -> tuple[Plan, list[str]]:
     return plan, [*wrong, *other.wrong, *judge(root, template, endings, shorten=uncounted)]
 
 
+@pytest.mark.parametrize("nth", by_default(2))
 @pytest.mark.parametrize("operation", _SWEPT, ids=[made.name for made in _SWEPT])
-def test_another_pool_at_any_moment_breaks_no_promise(operation: Operation, folder: Path) -> None:
+def test_another_pool_at_any_moment_breaks_no_promise(operation: Operation, nth: int, folder: Path) -> None:
     """P2, P3, P7: whatever two processes do at once, one of them does it, once, and the other leaves it alone."""
     template = Template(operation, folder)
-    place, meetings, happened = 0, 0, True
+    place, meetings, happened = 1 - nth, 0, True
     while happened:
-        place, happened = place + 1, False
+        place, happened = place + nth, False
         for how in ("meanwhile", "meanwhile torn"):
             plan, wrong = _meet(template, place, how)
             if plan.happened is not None:
