@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from queuectl.spool import trust
 from queuectl.system import disk, files, sharing
@@ -36,6 +36,7 @@ class Place:
         self.path = path
         self._fd = fd
         self.at = fd if fd >= 0 else None
+        self._is_listed = False
 
     def close(self) -> None:
         """Close the handle."""
@@ -55,11 +56,26 @@ class Place:
 
     def names(self) -> list[str]:
         """Return the names in the folder. Raises OSError."""
-        return files.names(self.path if self.at is None else self.at)
+        with self._to_list() as folder:
+            return files.names(folder)
 
     def marked_names(self) -> list[str]:
         """Return the names in the folder, with a slash after folders (but not after links). Raises OSError."""
-        return files.marked_names(self.path if self.at is None else self.at)
+        with self._to_list() as folder:
+            return files.marked_names(folder)
+
+    @contextlib.contextmanager
+    def _to_list(self) -> Iterator[str | int]:
+        """Give a path or a handle to list: each handle once, because SSHFS without its cache lists nothing again."""
+        if self.at is None or not self._is_listed:
+            self._is_listed = True
+            yield self.path if self.at is None else self.at
+            return
+        fd = files.open_folder_in(".", at=self.at, to_list=True)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def may_change(self) -> bool:
         """Return whether this process may make, move and delete entries of the folder (POSIX)."""
