@@ -19,7 +19,7 @@ from queuectl.worker import desk, recorder, run
 from tests.crash import driver
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected
-from tests.crash.points import each_nth
+from tests.crash.points import by_default, each_nth
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for POSIX calls")
 
@@ -133,23 +133,27 @@ class Failing:
         return [f"pending/{name}" for name in hands.spool.waiting_names()]
 
 
+@pytest.mark.parametrize("nth", by_default(3))
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_a_call_that_fails_once_costs_no_attempt_and_no_job(operation: Operation, folder: Path) -> None:
-    """P1, P9: ENOSPC at a change, EIO at another call, and ENOSPC after half of a write, at each third call."""
+def test_a_call_that_fails_once_costs_no_attempt_and_no_job(operation: Operation, nth: int, folder: Path) -> None:
+    """P1, P9: ENOSPC at every change, EIO at every other call, and ENOSPC after half of every write."""
     failing = Failing(operation, folder)
-    for call in each_nth(failing.calls, 3, operation.name):
+    for call in each_nth(failing.calls, nth, operation.name):
         failing.fail(call, "error", errno.ENOSPC if call.kind in CHANGES else errno.EIO)
         if call.kind == "write":
             failing.fail(call, "short", errno.ENOSPC)
     print(f"{failing.points} failures: {operation.name}")
 
 
+@pytest.mark.parametrize("nth", by_default(3))
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_a_disk_that_stays_broken_for_a_while_costs_no_attempt_and_no_job(operation: Operation, folder: Path) -> None:
-    """P1, P9: from each third change on every change fails, with ENOSPC, EIO, EDQUOT, EMFILE and EROFS in turn."""
+def test_a_disk_that_stays_broken_for_a_while_costs_no_attempt_and_no_job(
+    operation: Operation, nth: int, folder: Path
+) -> None:
+    """P1, P9: from each change on every change fails, with ENOSPC, EIO, EDQUOT, EMFILE and EROFS in turn."""
     failing = Failing(operation, folder)
     changes = [call for call in failing.calls if call.kind in CHANGES]
-    for call in each_nth(changes, 3, operation.name):
+    for call in each_nth(changes, nth, operation.name):
         failing.fail(call, "error", CODES[call.number % len(CODES)], stays=6)
     print(f"{failing.points} failures: {operation.name}")
 
