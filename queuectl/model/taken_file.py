@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl.model.command import is_absolute
 from queuectl.model.history import Event
 from queuectl.model.lifecycle import DONE, ENQUEUED
 
@@ -36,6 +35,8 @@ class TakenFile(NamedTuple):
             return f"touch {self.folder}{_MARK}{self.name}: it becomes a new job"
         there = ""
         if end and end != "delete":
+            from queuectl.model.command import is_absolute  # imported only for a file: plain jobs have none
+
             top = self.folder.removesuffix(f"{_MARK}{self.sub}") if self.sub else self.folder
             there = " from " + _MARK.join(
                 each for each in (*([] if is_absolute(end) else [top]), end, self.sub) if each

@@ -379,7 +379,7 @@ def test_a_signed_job_is_admitted(ground: Ground) -> None:
 
 def test_these_checks_can_fail(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """A template that lets everything pass is found out, and so is a proof that always fits."""
-    monkeypatch.setattr(command, "_word", lambda _name, _param, value, *, resolve: str(value))
+    monkeypatch.setattr(command, "word_of", lambda _name, _param, value, *, resolve: str(value))
     assert len(complaints(ground, [*TRAVERSAL[:3], *ARGUMENTS[:3]])) == 6
     monkeypatch.setattr(signing.hmac, "compare_digest", lambda _a, _b: True)
     assert len(complaints(ground, [each for each in SIGNED if each.why == "does not match"])) >= 7
