@@ -136,7 +136,9 @@ def chat() -> Iterator[tuple[list[str], str]]:
 
 # These take some seconds each: they install, copy and start more than the others.
 _SLOW = {
+    "100-calls-a-minute-to-an-api",
     "a-container",
+    "a-pipeline-in-steps",
     "back-up-and-restore-a-spool",
     "hand-on-a-result",
     "move-a-spool-to-another-machine",

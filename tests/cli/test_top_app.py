@@ -382,8 +382,14 @@ def test_screen_is_as_large_as_the_terminal(spool: SpoolDir, size: tuple[int, in
     """Whatever jobs are called and say, the screen has its size, and nothing that could act gets on it."""
 
     async def check(screen: Screen) -> None:
-        await screen.until(lambda: len(screen.lines) == size[1])  # a screen that has just come has no lines yet
-        made = screen.lines
+        made: list[str] = []
+
+        def is_drawn() -> bool:
+            nonlocal made
+            made = screen.lines
+            return len(made) == size[1]
+
+        await screen.until(is_drawn)  # a screen that has just come has no lines yet
         assert all(cell_len(line) == size[0] for line in made)
         assert all(line.isprintable() for line in made)
 

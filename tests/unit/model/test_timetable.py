@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import re
@@ -33,6 +34,7 @@ NEXT_YEAR_AT = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 DAY_S = 86400.0
 
 
+@functools.cache
 def _changes(zone: str) -> list[float]:
     """The instants of 2026 at which the clocks of a zone change, to the minute."""
     where, found = ZoneInfo(zone), []
