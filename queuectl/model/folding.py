@@ -40,7 +40,7 @@ def fold(data: bytes, item: record.Record) -> bytes | None:
     lines = [line.removesuffix(b",") for line in record.lines_between(data, start, end)]
     if cut - first < 2 or len(lines) != len(events):
         return None
-    folded = record.encode_event(_folded(events[:first], events[first:cut])).encode("utf-8", "replace")
+    folded = record.encode_event(_folded(events[:first], events[first:cut]))
     kept = [*lines[:first], b"  " + folded, *lines[cut:]]
     made = data[:start] + b",".join(b"\n" + line for line in kept) + record.CLOSING
     return made if len(made) <= _FOLD_SHARE * len(data) and record.exact(made) is not None else None

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -64,6 +63,7 @@ _PLAIN_EVENTS = re.compile(
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _encode_text = json.encoder.encode_basestring
+_encode_fast = msgspec.json.Encoder().encode
 
 
 class Record(msgspec.Struct):
@@ -315,25 +315,19 @@ def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> T
 
     `empty` means that the history has no event yet, so no comma precedes the first event.
     """
-    text, joint = "", "" if empty else ","
+    text, joint = b"", b"" if empty else b","
     for item in events:
-        text += f"{joint}\n  {encode_event(item)}"
-        joint = ","
-    return Tail(size, size - len(CLOSING), text.encode("utf-8", "replace") + CLOSING)
+        text += joint + b"\n  " + encode_event(item)
+        joint = b","
+    return Tail(size, size - len(CLOSING), text + CLOSING)
 
 
-def encode_event(item: dict[str, Any]) -> str:
-    """Return an event as `_encode` would, in a third of the time."""
-    pairs = []
-    for key, value in item.items():
-        kind = type(value)
-        if kind is str:
-            pairs.append(f'"{key}": {_encode_text(value)}')
-        elif kind is int or (kind is float and math.isfinite(value)):
-            pairs.append(f'"{key}": {value!r}')
-        else:
-            pairs.append(f'"{key}": {_encode(value)}')
-    return "{" + ", ".join(pairs) + "}"
+def encode_event(item: dict[str, Any]) -> bytes:
+    """Return an event on one line, with spaces after commas and colons. Half of a surrogate pair becomes `?`."""
+    try:
+        return msgspec.json.format(_encode_fast(item), indent=0)
+    except (UnicodeEncodeError, TypeError, OverflowError):
+        return _encode(item).encode("utf-8", "replace")
 
 
 def repair(data: bytes) -> bytes | None:

@@ -19,6 +19,7 @@ __all__ = [
     "rights",
     "selector",
     "sharing",
+    "spawn",
     "trials",
     "volume",
     "wakeup",
