@@ -10,6 +10,7 @@ __all__ = [
     "file_judge",
     "file_poller",
     "folder",
+    "free_names",
     "handover",
     "identity",
     "judge",

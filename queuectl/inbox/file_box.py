@@ -17,27 +17,21 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.inbox import descent, outside
 from queuectl.inbox.descent import Descent, Mirror
+from queuectl.inbox.free_names import FAILED_TEXT, TEMPORARY, forget_text, free_name, move
 from queuectl.inbox.place import Place, UnsafeFolderError
-from queuectl.model import file_command, names, subfolders
+from queuectl.model import file_command, subfolders
 from queuectl.model.file_command import KEEP, WORKING, is_outside
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DONE
-from queuectl.model.seal import is_sealed, seal
 from queuectl.spool import trust
-from queuectl.system import disk, files
+from queuectl.system import files
 
-FAILED_TEXT = ".failed.txt"
-_TEXT_MAX_BYTES = 64 * 1024
-# A text on its way, in working/SPOOL-ID, where nobody else can write.
-_TEMPORARY = ".queuectl-text"
-# So many numbers are tried for a name that is taken.
-_NUMBERS_MOST = 10_000
 _CLOSED_TO_OTHERS = 0o700
 # So many folders in done/ and failed/ stay open.
 _OPEN_MOST = 64
@@ -227,18 +221,18 @@ class FileBox:
         for name in [each for each in there if not self._is_marker(each, there)]:
             marker = self._marker_of(name)
             room = max(0, len(os.fsencode(marker)) - len(os.fsencode(name)))  # for the marker of another name
-            target = self._free(home, name, room=room)
+            target = free_name(home, name, room=room)
             while True:
                 if marker in there and place.look(marker) is not None:
-                    self._move(place, marker, home, self._marker_of(target))
+                    move(place, marker, home, self._marker_of(target))
                 try:
                     place.move(name, home, target)
                     break
                 except FileExistsError:
-                    target = self._free(home, name, room=room)
+                    target = free_name(home, name, room=room)
             moved.append(subfolders.join(path, target))
         for name in place.names():  # a marker without its file
-            self._move(place, name, home, name)
+            move(place, name, home, name)
         return moved
 
     # ------------------------------------------------------------------------------------------------------ the end
@@ -314,10 +308,10 @@ class FileBox:
             if is_outside(target):
                 carrier = outside.Carrier(place, to, f".queuectl-{self._identity}-tmp-{job_id}", self._opener)
                 carrier.recover()
-            for left in {_TEMPORARY, outside.MOVED}.intersection(listed):  # of a process that was killed
+            for left in {TEMPORARY, outside.MOVED}.intersection(listed):  # of a process that was killed
                 place.remove(left)
             for each in sorted(place.names(), key=lambda entry: (entry != name, entry)):
-                moved.append(self._move(place, each, to, each, text=text if each == name else "", by=carrier))
+                moved.append(move(place, each, to, each, text=text if each == name else "", by=carrier))
         return moved
 
     def keep(self, job_id: str, path: str, note: Callable[[str, files.FileSig], None]) -> str:
@@ -339,7 +333,7 @@ class FileBox:
                 if info is None or not stat.S_ISREG(info.st_mode):
                     return ""
                 there, home = self._back.to(sub)
-                target = self._free(home, name)
+                target = free_name(home, name)
                 note(subfolders.join(there, target), files.FileSig(info.st_ino, info.st_size, info.st_mtime_ns))
                 try:
                     place.move(name, home, target)
@@ -395,7 +389,7 @@ class FileBox:
                     if info is not None and abs(now_at - info.st_mtime) < _ON_ITS_WAY_S:
                         are_all = False
                     else:
-                        self._forget_text(place, name)
+                        forget_text(place, name)
         return are_all
 
     def failed_mark(self, sub: str = "") -> files.FileSig | None:
@@ -448,75 +442,3 @@ class FileBox:
 
     def _is_marker(self, name: str, there: list[str]) -> bool:
         return bool(self._inbox.done_file) and any(name == self._marker_of(each) for each in there if each != name)
-
-    def _move(
-        self, place: Place, name: str, to: Place, wanted: str, *, text: str = "", by: outside.Carrier | None = None
-    ) -> str:
-        """Move an entry to the first free name like `wanted`; return that name. `by` moves it out of the inbox."""
-        carrier = by if by is not None and by.must_copy else None
-        if carrier is not None:
-            carrier.copy(name)
-        while True:
-            target = self._free(to, wanted, with_text=bool(text))
-            try:
-                if text:
-                    at, temporary = (place, _TEMPORARY) if by is None else (to, by.text)
-                    self._put_text(at, temporary, to, target + FAILED_TEXT, text)
-                if carrier is None:
-                    place.move(name, to, target)
-                else:
-                    carrier.publish(name, target)
-            except FileExistsError:
-                if text:
-                    self._forget_text(to, target + FAILED_TEXT)
-                continue
-            except OSError as error:
-                if by is None or carrier is not None or error.errno != errno.EXDEV:
-                    raise
-                carrier = by  # a mount of the same file system
-                carrier.copy(name)
-                continue
-            return target
-
-    def _put_text(self, place: Place, temporary: str, to: Place, name: str, text: str) -> None:
-        """Write a text whole, in place of a text whose file is gone. Raises FileExistsError, OSError."""
-        self._forget_text(to, name)
-        place.remove(temporary)
-        disk.create(place.entry(temporary), seal(text), sync=False, mode=disk.FILE_MODE, at=place.at)
-        place.move(temporary, to, name)
-
-    def _free(self, to: Place, name: str, *, with_text: bool = False, room: int = 0) -> str:
-        """Return the first free name like `name` in a folder; `with_text`: whose text is free, or without a file.
-
-        `room` bytes of a file's name are left for an ending.
-        """
-        for each in _numbered(name, room=len(FAILED_TEXT) if with_text else room):
-            if to.look(each) is None and (not with_text or self._is_text_free(to, each + FAILED_TEXT)):
-                return each
-        raise FileExistsError(17, f"there are {_NUMBERS_MOST} files of this name", name)
-
-    @staticmethod
-    def _is_text_free(to: Place, text: str) -> bool:
-        try:
-            return to.look(text) is None or is_sealed(to.read(text, _TEXT_MAX_BYTES))
-        except FileNotFoundError:
-            return True
-        except (files.NotRegularError, PermissionError):
-            return False
-
-    @staticmethod
-    def _forget_text(place: Place, name: str) -> None:
-        with contextlib.suppress(OSError):
-            if is_sealed(place.read(name, _TEXT_MAX_BYTES)):
-                place.remove(name)
-
-
-def _numbered(name: str, *, room: int) -> Iterator[str]:
-    """Yield a name, then `NAME (2)`, `NAME (3)` ..., with the number before the ending, and `room` bytes left."""
-    stem, suffix = file_command.split_ending(name)
-    for number in range(1, _NUMBERS_MOST):
-        ending = f" ({number}){suffix}" if number > 1 else suffix
-        head = stem
-        while len(head) > 1 and len(os.fsencode(head + ending)) > names.NAME_MAX_BYTES - room:
-            head = head[:-1]
-        yield head + ending

@@ -15,7 +15,7 @@ import msgspec
 
 from queuectl.errors import InvalidJobError
 from queuectl.inbox import admission, confinement
-from queuectl.inbox.file_box import FAILED_TEXT
+from queuectl.inbox.free_names import FAILED_TEXT
 from queuectl.inbox.handover import BY
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import file_command, names, subfolders

@@ -37,15 +37,15 @@ BUGS = (
     ),
     Bug(
         "a file moves to failed/ before the text about it is written",
-        "inbox/file_box",
-        """                    self._put_text(at, temporary, to, target + FAILED_TEXT, text)
-                if carrier is None:
-                    place.move(name, to, target)
+        "inbox/free_names",
+        """                _put_text(at, temporary, to, target + FAILED_TEXT, text)
+            if carrier is None:
+                place.move(name, to, target)
 """,
-        """                    place.move(name, to, target)
-                    self._put_text(at, temporary, to, target + FAILED_TEXT, text)
-                elif carrier is None:
-                    place.move(name, to, target)
+        """                place.move(name, to, target)
+                _put_text(at, temporary, to, target + FAILED_TEXT, text)
+            elif carrier is None:
+                place.move(name, to, target)
 """,
         TESTS,
     ),
@@ -62,14 +62,14 @@ BUGS = (
     ),
     Bug(
         "a file replaces the one that has its name in done/",
-        "inbox/file_box",
-        """            if to.look(each) is None and (not with_text or self._is_text_free(to, each + FAILED_TEXT)):
-                return each
+        "inbox/free_names",
+        """        if to.look(each) is None and (not with_text or _is_text_free(to, each + FAILED_TEXT)):
+            return each
 """,
-        """            if not with_text or self._is_text_free(to, each + FAILED_TEXT):
-                with contextlib.suppress(OSError):
-                    to.remove(each)
-                return each
+        """        if not with_text or _is_text_free(to, each + FAILED_TEXT):
+            with contextlib.suppress(OSError):
+                to.remove(each)
+            return each
 """,
         TESTS,
     ),
