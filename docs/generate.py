@@ -301,6 +301,11 @@ FILE_KEYS = (
         "",
         "The folder that `{out}` stands for; a relative path starts at the spool's root. Files wait for it.",
     ),
+    (
+        "unique",
+        "",
+        '`"content"`: the same content [is not run twice](files.md#the-same-content-twice), whatever its name is.',
+    ),
     ("priority", "`0`", "Priority of the jobs."),
     ("timeout", "none", 'Limit of each attempt, such as `"10m"`.'),
     ("max_retries", "the setting", "How often a failed job is retried before its file goes to `failed/`."),

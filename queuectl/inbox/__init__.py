@@ -3,6 +3,7 @@
 __all__ = [
     "admission",
     "confinement",
+    "contents",
     "descent",
     "file_box",
     "file_ends",

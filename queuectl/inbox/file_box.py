@@ -172,6 +172,12 @@ class FileBox:
                 raise ClaimedError("a program has it open for writing")
             return Seen(found, info.st_ctime_ns, has_writer)
 
+    def open_claimed(self, job_id: str, path: str) -> int:
+        """Return a handle to read a claimed file, which the caller closes. Raises as `files.read`."""
+        sub, name = subfolders.split(path)
+        with self._claimed(job_id, sub) as place:
+            return place.open_to_read(name)
+
     def sync_claim(self, job_id: str, path: str) -> None:
         """Fsync what a claim has moved, as far as the file system can."""
         sub, _ = subfolders.split(path)

@@ -6,6 +6,7 @@ is where it belongs, so a crash in between only repeats steps (FORMAT.md, "Inbox
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 from queuectl.errors import DamagedRecordError
@@ -19,8 +20,8 @@ from queuectl.jobs import error_text
 from queuectl.model import record, times
 from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.inbox import Inbox
-from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED
-from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, SKIPPED
+from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.subfolders import is_inside
 from queuectl.model.text import safe
 from queuectl.spool.layout import record_name
@@ -137,8 +138,10 @@ class FileEnds:
             raise OutsideError(why)
 
     def _ended(self, box: FileBox, job_id: str, state: str) -> None:
-        # Before anything is read: thousands of files may wait for one folder.
-        self._check_pause(self._inbox.on_failure if state == DLQ else self._inbox.on_success)
+        # Before anything is read: thousands of files may wait for one folder. With `unique` only the record says where
+        # the file goes.
+        if state == DLQ or not self._inbox.unique:
+            self._check_pause(self._inbox.on_failure if state == DLQ else self._inbox.on_success)
         try:
             item = self._spool.read(state, record_name(job_id)).record
         except FileNotFoundError:
@@ -149,17 +152,24 @@ class FileEnds:
         if state == DLQ:
             self._failed(box, job_id, item)
             return
+        if (last := item.standing().last) is not None and last.event == SKIPPED:
+            self._duplicate(box, job_id, item, last.duplicate_of or last.replaced_by)
+            return
         note = self._note(box, job_id, item)
         if self._inbox.on_success == DELETE:
             box.delete(job_id, note.name)
             box.finish(job_id, DONE, note.name)
         elif self._inbox.on_success == KEEP:
-            if back := box.keep(job_id, note.name, self.kept.keep):
-                self.returned.add(back)
-            box.finish(job_id, DONE, note.name)
+            self._keep(box, job_id, note.name)
         else:
             self._finish(box, job_id, self._inbox.on_success, note.name)
         self._has_moved(box, job_id, DONE, note.name, item)
+
+    def _keep(self, box: FileBox, job_id: str, name: str) -> None:
+        """Move a file back to its place in the inbox, and what is beside it to done/."""
+        if back := box.keep(job_id, name, self.kept.keep):
+            self.returned.add(back)
+        box.finish(job_id, DONE, name)
 
     def _failed(self, box: FileBox, job_id: str, item: record.Record | None) -> None:
         note = self._note(box, job_id, item)
@@ -176,6 +186,21 @@ class FileEnds:
         if box.has_many_open:
             self._forget_moved(box)
             box.close_ends()
+
+    def _duplicate(self, box: FileBox, job_id: str, item: record.Record, other: str) -> None:
+        """Move the file of a job that was skipped, because another job of the inbox has the same content.
+
+        With `keep` it stays in its place, as it would after its run: the place is the person's, and touching a file
+        there is no reason to take it away.
+        """
+        note = self._note(box, job_id, item)
+        if self._inbox.on_success == KEEP:
+            self._keep(box, job_id, note.name)
+        else:
+            text = self._text_of_duplicate(job_id, note.name, other) if self._inbox.receipts else ""
+            self._finish(box, job_id, self._inbox.on_failure, note.name, text)
+        self._notify(Notice(INFO, "inbox", f"{note.name} is not run: job {other} has the same content"))
+        self._has_moved(box, job_id, DONE, note.name, item)
 
     def _note(self, box: FileBox, job_id: str, item: record.Record | None) -> Note:
         """Return the note of a job with the name of its file; report a file that another program may have changed."""
@@ -204,6 +229,28 @@ class FileEnds:
             "",
             "The file is beside this text, as the command left it.",
             "To run it again: move the file back into the folder that it came from. queuectl then deletes this text.",
+            "",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _text_of_duplicate(self, job_id: str, name: str, other: str) -> str:
+        file = ""
+        with contextlib.suppress(OSError, DamagedRecordError):
+            if (found := self._spool.find(other)) is not None:
+                file = self._spool.read(found.state, found.name).record.history[0].file
+        lines = [
+            f"{safe(name)} was not run: another job of this inbox has the same content.",
+            "",
+            f"Job id:        {safe(job_id)}",
+            f"The other job: {safe(other)}",
+            *([f"Its file:      {safe(file)}"] if file else []),
+            "",
+            f"Moved here {times.to_text(self._clock.now())}.",
+            "",
+            "The file is beside this text, unchanged. If nobody needs it, delete it.",
+            f"To run it all the same: queuectl purge {safe(other)}",
+            "Then move the file back into the folder that it came from. queuectl then deletes this text.",
             "",
             "",
         ]

@@ -60,6 +60,8 @@ class FileHandover:
         self._owed = owed
         self.given_back: set[str] = set()
         """Names in the inbox that a claimed file got back. Our own rename of it proves nothing."""
+        self.under_way: set[str] = set()
+        """The jobs whose claimed files this process is reading."""
 
     def hand_over(self, box: FileBox, name: str, seen: Seen, prepared: Prepared, marker: str) -> str:
         """Take the file `name` (a path in the inbox), which was `seen`, for a job; return the job's name in pending/.
@@ -70,18 +72,35 @@ class FileHandover:
             ClaimedError: the file has changed; it is back in the inbox.
             OSError: a problem of the machine, or of this file; `recover` continues after step 4.
         """
-        job_id = prepared.job_id
+        found = self.claim(box, name, prepared.job_id, seen, marker)
+        return "" if found is None else self.place(box, name, found, prepared)
+
+    def claim(self, box: FileBox, name: str, job_id: str, seen: Seen, marker: str) -> Seen | None:
+        """Do steps 2 to 4; return the version of the file in working/, None if the file, or its marker, is gone.
+
+        Raises:
+            ClaimedError, OSError: as `hand_over`.
+        """
         try:
-            found = box.claim(name, job_id, seen, marker)
+            return box.claim(name, job_id, seen, marker)
         except FileExistsError:  # the folder of another job: the next look takes another id
-            return ""
+            return None
         except (FileNotFoundError, UnsafeFolderError):
-            self._give_back(box, job_id)
-            return ""
+            self.give_back(box, job_id)
+            return None
         except (ClaimedError, OSError):
             with contextlib.suppress(FileNotFoundError):
-                self._give_back(box, job_id)
+                self.give_back(box, job_id)
             raise
+
+    def place(self, box: FileBox, name: str, found: Seen, prepared: Prepared) -> str:
+        """Do steps 5 to 7 for a claimed file; return the job's name in pending/, or in done/ if it is skipped.
+
+        Raises:
+            OSError: a problem of the machine; `recover` continues.
+        """
+        job_id = prepared.job_id
+        self.under_way.discard(job_id)
         if self._sync:
             box.sync_claim(job_id, name)
         disk.make_folder(self._folder)
@@ -106,14 +125,16 @@ class FileHandover:
             disk.sync_folder(self._folder)  # the interrupted hand-over may not have done this
         published = [name for job_id in sorted(listed) if (name := self._complete(box, job_id))]
         back: list[str] = []
-        for job_id in sorted(claimed - set(self._owed.ids())):
+        for job_id in sorted(claimed - set(self._owed.ids()) - self.under_way):
             if self._spool.find(job_id) is None:
-                back += self._give_back(box, job_id)
+                back += self.give_back(box, job_id)
             else:  # a power cut took the note
                 self._owed.expect(job_id, _written(Note("")))
         return published, back
 
-    def _give_back(self, box: FileBox, job_id: str) -> list[str]:
+    def give_back(self, box: FileBox, job_id: str) -> list[str]:
+        """Move a claimed file and its marker back to the inbox; return the names. Raises OSError."""
+        self.under_way.discard(job_id)
         names = box.give_back(job_id)
         self.given_back.update(names)
         return names
@@ -138,7 +159,13 @@ class FileHandover:
     def _finish(self, job_id: str, item: record.Record, note: Note) -> str:
         """Do steps 6 and 7."""
         self._owed.expect(job_id, _written(note))
-        return publish(self._session, self._path(job_id), item)
+        path = self._path(job_id)
+        if not item.extras.unique:
+            return publish(self._session, path, item)
+        from queuectl.jobs import unique_drops  # few inboxes of files are unique
+
+        data = files.read(path, RECORD_MAX_BYTES).data
+        return unique_drops.publish(self._session, path, data, lambda judged: publish(self._session, path, judged))
 
     def _path(self, job_id: str) -> str:
         return os.path.join(self._folder, job_id + RECORD)

@@ -20,6 +20,7 @@ from queuectl.inbox.handover import BY
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import file_command, names, subfolders
 from queuectl.model.inbox import Inbox
+from queuectl.model.spec import UNTIL_DELETED
 from queuectl.spool.session import Session
 
 if TYPE_CHECKING:
@@ -96,10 +97,10 @@ class FileJudge:
         """Return an id for the job of a file, with random letters: the same name comes again and again."""
         return names.with_suffix(id_of(self._inbox, path), names.new_token(self._session.rng, TOKEN_CHARS))
 
-    def prepare(self, name: str, job_id: str, path: str) -> Prepared:
+    def prepare(self, name: str, job_id: str, path: str, *, unique: str = "") -> Prepared:
         """Return the record of the job for the file `name` (a path in the inbox), which will be at `path`.
 
-        In memory only.
+        In memory only. A `unique` key is held until the record is deleted.
 
         Raises:
             InvalidJobError: no command may get a file of this name.
@@ -124,6 +125,8 @@ class FileJudge:
             further |= {"template": inbox.template, "cwd": command.cwd or None, "env": command.env or None}
             for key in ("timeout", "max_retries"):
                 further[key] = getattr(command, key) if further[key] is None else further[key]
+        if unique:
+            document |= {"unique": unique, "unique_until": UNTIL_DELETED}
         document |= {key: value for key, value in further.items() if value is not None}
         return self._producer.prepare(document, by=BY, file=name, claimed=path)
 

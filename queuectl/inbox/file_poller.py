@@ -1,6 +1,7 @@
 """Poll an inbox of files: take each file that is whole, and move the files of jobs that have ended.
 
-A poll lists names and looks at those that may be taken; it reads no content.
+A poll lists names and looks at those that may be taken. It reads a content only of a file that it has claimed, in an
+inbox with `unique` (`contents`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from queuectl.errors import InvalidJobError
 from queuectl.inbox import state
+from queuectl.inbox.contents import Claimed, Contents, key_of
 from queuectl.inbox.file_box import ClaimedError, FileBox, Seen
 from queuectl.inbox.file_ends import FileEnds
 from queuectl.inbox.file_handover import FileHandover, is_of_one_file
@@ -35,6 +37,7 @@ from queuectl.spool.session import Session
 from queuectl.system import files, sharing
 
 _WRITER = "a program has it open for writing"
+_READ = "its content is being read (unique)"
 _HELD = "its job has ended, but a program has it open: it is in working/ until that program closes it"
 
 
@@ -54,6 +57,9 @@ class FilePoller(Polling[FileBox]):
         self._judge = FileJudge(session, self._inbox)
         self._ends = FileEnds(session, inbox, notify=self.notices.append, beat=beat)
         self._handover = FileHandover(session, inbox.owner, self._ends.owed)
+        self._contents = Contents(beat) if inbox.unique else None
+        self._unread: dict[str, str] = {}
+        """Files that were given back because their content could not be read whole, and why."""
         self._arriving: dict[str, _Arriving] = {}
         """Files that this poll did not find whole."""
         self._known: dict[str, _Arriving] = {}
@@ -94,6 +100,15 @@ class FilePoller(Polling[FileBox]):
         since_s = min((item.since_s for item in self._arriving.values() if not item.why), default=float("inf"))
         return since_s + self._settle_s - self._clock.monotonic()
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a large file is being read."""
+        return self._contents is not None and self._contents.has_work
+
+    def work(self) -> bool:
+        """Read a part of a large file; return whether it is read, so that the next poll makes its job."""
+        return self._contents is not None and self._contents.work()
+
     def is_news(self, name: str) -> bool:
         """Return whether an event for this path is worth a poll."""
         parts = name.split("/")
@@ -124,7 +139,15 @@ class FilePoller(Polling[FileBox]):
         self._handover.given_back -= own
         if out := self._judge.out:
             self._look_into(out)
+        if self._contents is not None:
+            self._contents.begin_poll()
+            self._place_read(box, published)
         left, held_back = self._take(box, there, published)
+        if self._contents is not None:
+            reading = [claimed.name for claimed in self._contents.under_way]
+            left += reading
+            stay = {*there, *reading, *self._handover.given_back}
+            self._unread = {name: why for name, why in self._unread.items() if name in stay}
         self._settle(box)
         self._ends.tidy(box, self._taken_from)
         self._state = self._as_seen(left, held_back, len(published))
@@ -209,7 +232,9 @@ class FilePoller(Polling[FileBox]):
         self._held = held
 
     def _finish(self, box: FileBox) -> None:
-        """Move the files of the last jobs, and show which of them cannot move."""
+        """Give back the files that are being read, move those of the last jobs, and show which of them cannot move."""
+        for claimed in () if self._contents is None else self._contents.close():
+            self._handover.give_back(box, claimed.job_id)
         try:
             self._ends.settle(box)
         finally:
@@ -253,16 +278,16 @@ class FilePoller(Polling[FileBox]):
                     continue
                 if full := self._limits.reached():
                     limit = full
-                if full or self._limits.is_poll_full:
+                has_room = self._contents is None or self._contents.has_room(seen.sig.size)
+                if full or self._limits.is_poll_full or not has_room:
                     left.append(name)
                     # It need not settle again.
                     now = _Arriving((seen.sig, seen.ctime_ns), self._clock.monotonic())
                     self._known[name] = known.get(name, now)
                     continue
-                if taken := self._take_one(box, name, seen):
+                if self._take_one(box, name, seen, published):
                     if self._kept.had(name):
                         self._say(INFO, f"{name} has changed since its last job: it is taken as a new version")
-                    published.append(taken)
                     self._limits.count(taken=True)
                     self.renamed.discard(name)
                     self._taken_from.add(sub)
@@ -347,14 +372,56 @@ class FilePoller(Polling[FileBox]):
         if why.startswith("it cannot") and (known is None or known.why != why):
             self._say(WARNING, f"{name} is skipped for now: {why}")
 
-    def _take_one(self, box: FileBox, name: str, seen: Seen) -> str:
-        """Hand one file over; return the job's name in pending/, "" if the file is gone. Raises as `hand_over`."""
+    def _take_one(self, box: FileBox, name: str, seen: Seen, published: list[str]) -> bool:
+        """Hand one file over, or claim and read it; return False if the file is gone. Raises as `hand_over`.
+
+        Append to `published` the job's name in pending/.
+        """
         job_id = self._judge.new_id(name)
         while self._spool.find_plain(job_id, STATES) is not None:
             job_id = self._judge.new_id(name)
-        prepared = self._judge.prepare(name, job_id, box.path_of(job_id, name))
         marker = self._judge.marker_of(name)
-        return self._handover.hand_over(box, name, seen, prepared, marker)
+        if self._contents is not None:
+            return self._read_one(self._contents, box, Claimed(job_id, name, seen), marker, published)
+        prepared = self._judge.prepare(name, job_id, box.path_of(job_id, name))
+        if made := self._handover.hand_over(box, name, seen, prepared, marker):
+            published.append(made)
+        return bool(made)
+
+    def _read_one(self, contents: Contents, box: FileBox, wanted: Claimed, marker: str, published: list[str]) -> bool:
+        """Claim a file and begin to read it. If it is small, make its job. Return and raise as `_take_one`."""
+        found = self._handover.claim(box, wanted.name, wanted.job_id, wanted.found, marker)
+        if found is None:
+            return False
+        self._handover.under_way.add(wanted.job_id)
+        try:
+            contents.begin(box, wanted._replace(found=found))
+        except (ClaimedError, OSError):
+            self._handover.give_back(box, wanted.job_id)
+            raise
+        self._place_read(box, published)
+        return True
+
+    def _place_read(self, box: FileBox, published: list[str]) -> None:
+        """Make the jobs of the files that were read. Append to `published` their names in pending/. Raises OSError."""
+        while self._contents is not None and (read := self._contents.next_ended()) is not None:
+            claimed = read.claimed
+            why = read.why
+            if not why and box.sig_in(claimed.job_id, claimed.name) != claimed.found.sig:
+                why = "it was changed while it was read"
+            if why:
+                self._handover.give_back(box, claimed.job_id)
+                if self._unread.get(claimed.name) != why:
+                    self._say(WARNING, f"{claimed.name} is not taken yet: {why}")
+                self._unread[claimed.name] = why
+                continue
+            prepared = self._judge.prepare(
+                claimed.name,
+                claimed.job_id,
+                box.path_of(claimed.job_id, claimed.name),
+                unique=key_of(self._inbox.owner, read.digest),
+            )
+            published.append(self._handover.place(box, claimed.name, claimed.found, prepared))
 
     # ---------------------------------------------------------------------------------------------------- the state
 
@@ -366,6 +433,9 @@ class FilePoller(Polling[FileBox]):
             for name, item in list(self._arriving.items())[:ROWS]
         )
         refused = sorted(self._refused.items())
+        if self._contents is not None:
+            reading = [(each.name, each.found.sig.size) for each in self._contents.under_way]
+            rows = (*(InboxFile(name, size, 0.0, _READ) for name, size in reading), *rows)
         return msgspec.structs.replace(
             self._seen(left, held_back, self._foreign, published),
             arriving=len(self._arriving),

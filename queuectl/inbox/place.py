@@ -138,6 +138,10 @@ class Place:
             else:
                 disk.sync_open_folder(self.at)
 
+    def open_to_read(self, name: str) -> int:
+        """Return a handle to read a regular file, which the caller closes. Raises as `files.read`."""
+        return files.open_to_read(self.entry(name), patience_s=sharing.GLANCE_S, at=self.at)
+
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return the content of a small regular file. Raises as `files.read`."""
         return files.read(self.entry(name), max_bytes, patience_s=sharing.GLANCE_S, at=self.at).data

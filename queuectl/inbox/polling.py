@@ -99,6 +99,15 @@ class Polling(ABC, Generic[Box]):
         """In how many seconds the next poll has something to do, as far as the last one knows."""
         return float("inf")
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `work` has something to do between two polls."""
+        return False
+
+    def work(self) -> bool:
+        """Do a part of what takes long, some 10 ms; return whether a poll should follow now."""
+        return False
+
     def is_news(self, name: str) -> bool:
         """Return whether an event for this name is worth a poll."""
         return not name.startswith(".") and not name.endswith(".txt")

@@ -162,10 +162,13 @@ class _Loop:
         until_s = self._clock.monotonic() + wait_s
         while True:
             self._beat()
+            is_at_work = self._poller.has_work
+            if is_at_work and self._poller.work():
+                return ""
             source = None if self._watch is None else self._watch.source
             ready = wait(
                 [self._conn, *([] if source is None else [source])],
-                min(BEAT_S, max(0.0, until_s - self._clock.monotonic())),
+                0.0 if is_at_work else min(BEAT_S, max(0.0, until_s - self._clock.monotonic())),
             )
             if self._conn in ready:
                 return str(self._conn.recv())

@@ -13,7 +13,7 @@ from queuectl.inbox.file_judge import FileJudge
 from queuectl.inbox.identity import known_identity
 from queuectl.inbox.judge import Judge, NotYetError
 from queuectl.inbox.subfolder_walk import SubfolderWalk
-from queuectl.model import file_command, names, record, subfolders
+from queuectl.model import file_command, names, record, subfolders, uniqueness
 from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.inbox import FILES, Inbox
 from queuectl.model.lifecycle import DONE
@@ -92,6 +92,8 @@ def _of_file(session: Session, inbox: Inbox, path: str) -> Answer:
         return Answer("refused", "it has a second name (a hard link)", "copy the file instead of linking it")
     if judge_of_names.out and not os.path.isdir(judge_of_names.out):
         return Answer("waits", f"there is no folder {judge_of_names.out} (out)", "create it", command)
+    if inbox.unique and (other := _job_with(session, inbox, path)):
+        return Answer("refused", f"its content is that of the job {other} (unique)", f"queuectl show {other}", command)
     if marker := judge_of_names.marker_of(name):
         marker = subfolders.split(marker)[1]
         if files.look(os.path.join(os.path.dirname(path), marker)) is None:
@@ -146,6 +148,17 @@ def _is_kept(session: Session, inbox: Inbox, path: str, name: str, info: os.stat
 
 def _folder(session: Session, inbox: Inbox) -> str:
     return os.path.abspath(opening.inbox_path(session.spool, inbox))
+
+
+def _job_with(session: Session, inbox: Inbox, path: str) -> str:
+    """Return the job whose content a file has, which keeps the file from being run; "" if there is none."""
+    from queuectl.inbox import contents
+    from queuectl.spool import key_notes
+
+    note = key_notes.read(session.spool, contents.key_of(inbox.owner, contents.digest_of(path)))
+    if note is None or not uniqueness.holds(note, key_notes.place_of(session.spool, note)):
+        return ""
+    return note.id
 
 
 def _of_job(session: Session, inbox: Inbox, path: str, name: str) -> Answer:

@@ -68,6 +68,8 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """files: whether the names of the folders on the way to a file are tags of its job."""
     out: str = ""
     """files: the folder that `{out}` stands for; a relative path starts at the spool's root."""
+    unique: Literal["", "content"] = ""
+    """files: "content": a file is not run if its content is that of a job that waits, runs or has succeeded."""
     priority: int = 0
     """files: the priority of the jobs."""
     timeout: float | str | None = None
@@ -249,7 +251,7 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
 # Keys that only inboxes of files have, and keys that they have not.
 _FILES_ONLY = (
     *("command", "template", "params", "match", "ignore", "recursive", "subfolder_tags"),
-    *("out", "priority", "timeout", "max_retries"),
+    *("out", "unique", "priority", "timeout", "max_retries"),
     *("on_success", "on_failure", "done_file"),
 )
 _OTHERS = ("done_receipts", "max_bytes", "max_rejected", "keys", "audience")

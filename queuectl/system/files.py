@@ -251,13 +251,13 @@ def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
 
 
 @as_owner
-def open_to_read(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
+def open_to_read(path: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> int:
     """Return a handle to read a regular file, opened without following links or waiting for another process.
 
     Raises:
         OSError: the same as `read`.
     """
-    return patiently(open_regular, path, patience_s=patience_s)[0]
+    return patiently(open_regular, path, at, patience_s=patience_s)[0]
 
 
 def facts(fd: int, max_bytes: int) -> Content:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from tests.crash.bugs import Bug
 
-FILE_SWEEP, POLLER, COMMAND, KEPT, OUTSIDE = (
+FILE_SWEEP, POLLER, COMMAND, KEPT, OUTSIDE, CONTENTS = (
     "crash/test_file_sweep.py",
     "unit/inbox/test_file_poller.py",
     "unit/model/test_file_command.py",
     "unit/inbox/test_kept.py",
     "unit/inbox/test_outside.py",
+    "unit/inbox/test_contents.py",
 )
 BELOW = "unit/inbox/test_subfolders.py"
 NAMES = ("hostile/test_file_names.py", "hostile/test_files.py")
 LIMITS = ("unit/inbox/test_file_limits.py",)
-TESTS = (FILE_SWEEP, POLLER, COMMAND)
+TESTS = (FILE_SWEEP, POLLER, COMMAND, CONTENTS)
 
 BUGS = (
     Bug(
         "a claim of a file that was cut short is not given back",
         "inbox/file_handover",
-        """        for job_id in sorted(claimed - set(self._owed.ids())):
+        """        for job_id in sorted(claimed - set(self._owed.ids()) - self.under_way):
 """,
         """        for job_id in sorted(set[str]()):
 """,
@@ -79,11 +80,11 @@ BUGS = (
         """        if state == DLQ:
             self._failed(box, job_id, item)
             return
-        note""",
+        if (last""",
         """        if state == DLQ and self._inbox.on_success != DELETE:
             self._failed(box, job_id, item)
             return
-        note""",
+        if (last""",
         TESTS,
     ),
     Bug(
@@ -208,9 +209,9 @@ BUGS = (
         "the marker of a file stays in the inbox",
         "inbox/file_poller",
         """        marker = self._judge.marker_of(name)
-        return self._handover""",
+        if self._contents""",
         """        marker = ""
-        return self._handover""",
+        if self._contents""",
         TESTS,
     ),
     Bug(
@@ -235,6 +236,52 @@ BUGS = (
         """    if is_last and inbox.mode == "files" and not info.st_mode & stat.S_ISVTX:
 """,
         """    if False:
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file with the content of another one is run",
+        "inbox/file_handover",
+        """        if not item.extras.unique:
+""",
+        """        if True:
+""",
+        TESTS,
+    ),
+    Bug(
+        "the file of a duplicate goes to done/ as if it had been run",
+        "inbox/file_ends",
+        """last.event == SKIPPED:
+""",
+        """False:
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file that changed while its content was read is run",
+        "inbox/file_poller",
+        """            if not why and box.sig_in(claimed.job_id, claimed.name) != claimed.found.sig:
+""",
+        """            if False:
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file whose content is being read is given back by the next look",
+        "inbox/file_handover",
+        """set(self._owed.ids()) - self.under_way):
+""",
+        """set(self._owed.ids())):
+""",
+        TESTS,
+    ),
+    Bug(
+        "a file whose content cannot be read stays in working/",
+        "inbox/file_poller",
+        """            if why:
+                self._handover.give_back(box, claimed.job_id)
+""",
+        """            if why:
 """,
         TESTS,
     ),
@@ -469,8 +516,8 @@ BUGS = (
     Bug(
         "a failed file has a text although receipts are off",
         "inbox/file_ends",
-        " if self._inbox.receipts else",
-        " if True else",
+        "text = self._text(job_id, note.name, item) if self._inbox.receipts else",
+        "text = self._text(job_id, note.name, item) if True else",
         LIMITS,
     ),
     Bug(

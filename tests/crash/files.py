@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from queuectl.inbox import contents
 from queuectl.inbox.identity import identity_of
+from queuectl.jobs import submission
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
 from tests.crash.driver import FAILED, FAR, NEAR, OK, WHOLE, Hands, Operation, outside_of
@@ -95,6 +98,34 @@ def _cut_short(sub: str = "", *, is_gone: bool = False) -> Any:
     return cut
 
 
+_KEY = {"unique": contents.key_of("anna", hashlib.sha256(WHOLE).hexdigest()), "unique_until": "deleted"}
+
+
+def _there(hands: Hands) -> None:
+    """A job with the content of the file waits."""
+    prepared = hands.producer.prepare({"command": "true", "id": "first", **_KEY}, by="inbox")
+    submission.put_in(hands.producer, [prepared])
+
+
+def _has_run(hands: Hands) -> None:
+    """A job with the content of the file has succeeded."""
+    _there(hands)
+    (name,) = hands.spool.waiting_names()
+    hands.run(name, OK)
+
+
+def _look_in_slices(hands: Hands, _: object) -> None:
+    """The content of the file is read between two looks."""
+    small, contents.SMALL_BYTES = contents.SMALL_BYTES, 0
+    try:
+        hands.poller.poll()
+        while hands.poller.has_work:
+            hands.poller.work()
+        hands.poller.poll()
+    finally:
+        contents.SMALL_BYTES = small
+
+
 def _look(hands: Hands, _: object) -> None:
     hands.poller.poll()
 
@@ -103,8 +134,19 @@ def _nothing(_hands: Hands) -> None:
     return None
 
 
-def _op(name: str, begin: Any, ends: str, inbox: tuple[str, ...], files: Inbox = INBOX) -> Operation:
-    return Operation(f"files: {name}", _nothing, begin, _look, {"job": {ends}}, inbox=inbox, files=files)
+def _op(
+    name: str,
+    begin: Any,
+    ends: str,
+    inbox: tuple[str, ...],
+    files: Inbox = INBOX,
+    *,
+    prepare: Any = _nothing,
+    act: Any = _look,
+    first: str = "",
+) -> Operation:
+    endings = {"job": {ends}, **({"first": {first}} if first else {})}
+    return Operation(f"files: {name}", prepare, begin, act, endings, inbox=inbox, files=files)
 
 
 _NEAR = msgspec.structs.replace(INBOX, on_success=NEAR, on_failure=FAR)
@@ -120,6 +162,8 @@ def _outside(folder: str, *ends: str) -> tuple[str, ...]:
     return tuple(f"{folder}/a{end}" if end.startswith(" ") else f"{folder}/a.{end}" for end in ends)
 
 
+_UNIQUE = msgspec.structs.replace(_MARKED, unique="content")
+_SKIPPED = "enqueued skipped @done"
 _TEXT = ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.txt")
 
 OPERATIONS = {
@@ -190,6 +234,34 @@ OPERATIONS = {
             _ONCE,
             (f"{FAR}/log", *_outside(f"{FAR}/x/y", "pdf", "pdf.ok", "txt")),
             _FAR_AND_DEEP,
+        ),
+        _op("take a new content", _sent("a.pdf", "a.pdf.ok"), _ONCE, ("done/a.pdf", "done/a.pdf.ok"), _UNIQUE),
+        _op(
+            "take a new content in slices",
+            _sent("a.pdf", "a.pdf.ok"),
+            _ONCE,
+            ("done/a.pdf", "done/a.pdf.ok"),
+            _UNIQUE,
+            act=_look_in_slices,
+        ),
+        _op(
+            "a content that was run",
+            _sent("a.pdf", "a.pdf.ok"),
+            _SKIPPED,
+            ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.pdf.ok"),
+            _UNIQUE,
+            prepare=_has_run,
+            first=_ONCE,
+        ),
+        _op(
+            "a content that waits, in slices",
+            _sent("a.pdf", "a.pdf.ok"),
+            _SKIPPED,
+            ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.pdf.ok"),
+            _UNIQUE,
+            prepare=_there,
+            act=_look_in_slices,
+            first=_ONCE,
         ),
         _op("the job is gone", _deleted, "", ("failed/a.pdf", "failed/a.pdf.failed.txt")),
     )
