@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from queuectl.spool.folder import SpoolDir
-from tests.pool import Pool, children
+from tests.pool import Pool, children, kill
 
 
 def seed() -> int:
@@ -87,7 +86,7 @@ class Pools:
         """SIGKILL a process, and note when; return False if `pid` is 0. Raises ProcessLookupError."""
         if pid:
             self.killed[pid] = time.monotonic_ns()
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
         return bool(pid)
 
     def kill_worker(self) -> bool:

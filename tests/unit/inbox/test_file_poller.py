@@ -265,7 +265,7 @@ def test_a_kept_file_stays_in_its_subfolder(spool: SpoolDir, tmp_path: Path) -> 
     post.run(OK)
     post.poller.step()
     assert post.tree() == ["done/x/y/a.copy", "x/y/a.pdf"]
-    for hides in (False, True, False):
+    for hides in (False,) if sys.platform == "win32" else (False, True, False):
         if hides:
             os.rename(post.folder / "x", tmp_path / "x")
             os.symlink(tmp_path / "x", post.folder / "x")

@@ -285,4 +285,4 @@ def test_a_retry_says_where_the_file_is(spool: SpoolDir, tmp_path: Path) -> None
     post.poller.step()
     with pytest.raises(QueuectlError, match="no longer in the working folder") as caught:
         requeue(post.desk.session._replace(settings=post.desk.settings._replace(inboxes=(post.inbox,))), job_id, by="x")
-    assert str(tmp_path / "bad") in caught.value.hint and str(post.folder) in caught.value.hint
+    assert f"{tmp_path}/bad" in caught.value.hint and str(post.folder) in caught.value.hint
