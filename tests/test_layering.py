@@ -239,7 +239,7 @@ def _is_in(module: str, homes: str) -> bool:
         ("dask", "cluster.node"),
         ("cronsim", "model.timetable"),
         ("tzlocal", "system.zone"),
-        ("ctypes", "system.libc system.locks system.spawn system.volume system.win32"),
+        ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.locks system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),
         ("subprocess", SUBPROCESS),

@@ -19,7 +19,6 @@ __all__ = [
     "rights",
     "selector",
     "sharing",
-    "spawn",
     "trials",
     "volume",
     "wakeup",

@@ -116,8 +116,8 @@ BUGS = (
     Bug(
         "commands do not inherit the lease",
         "worker/executors/posix",
-        "            handles = *handles, (spec.lease_fd, spec.lease_fd)\n",
-        "",
+        "                actions.append((os.POSIX_SPAWN_DUP2, spec.lease_fd, spec.lease_fd))\n",
+        "                pass\n",
     ),
     Bug(
         "a run that was put back is counted",

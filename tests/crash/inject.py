@@ -18,10 +18,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from queuectl.system import disk, files, libc, outputs, rights, spawn
+from queuectl.system import disk, files, libc, outputs, rights
 
 if sys.platform != "win32":  # where the tests are skipped, but read
-    pass
+    from queuectl.worker.executors import posix
 
 # Calls that change what is on disk. A kill elsewhere is the same as one after the change before it.
 CHANGES = ("create", "write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "rmdir", "spawn")
@@ -190,11 +190,6 @@ def injected(plan: Plan) -> Iterator[Plan]:
     def asking_sync(folder: str, paths: Any) -> None:
         plan.make("syncfs", lambda *_: None, (folder, paths), {})
 
-    start = spawn.Spawner.start
-
-    def asking_start(*args: Any, **options: Any) -> Any:
-        return plan.make("spawn", start, args, options)
-
     operating_system = _Os(plan)
     hands: list[tuple[Any, str, Any]] = [
         (disk, "os", operating_system),
@@ -203,7 +198,7 @@ def injected(plan: Plan) -> Iterator[Plan]:
         (rights, "os", operating_system),
         (libc, "rename_no_replace", asking_rename),
         (disk, "sync_files", asking_sync),
-        (spawn.Spawner, "start", asking_start),
+        (posix, "os", _OnlySpawn(plan)),
     ]
     before = [getattr(module, name) for module, name, _ in hands]
     for module, name, hand in hands:
@@ -215,3 +210,17 @@ def injected(plan: Plan) -> Iterator[Plan]:
         _under_way.remove(plan)
         for (module, name, _), real in zip(hands, before, strict=True):
             setattr(module, name, real)
+
+
+class _OnlySpawn:
+    """`os` for the executor: the start of a command is a change of the world, the rest is none of the disk."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def posix_spawnp(self, *args: Any, **options: Any) -> Any:
+        """Ask, then start."""
+        return self._plan.make("spawn", os.posix_spawnp, args, options)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 
-from queuectl.system import files, spawn
+from queuectl.system import files
 from queuectl.worker.executors import children, family
 from queuectl.worker.executors.base import (
     EXIT_NOT_FOUND,
@@ -41,7 +41,8 @@ _SUCCESS = Ended(0, "")
 _LAST_SUCCESS = Ended(0, "", is_last=True)
 # In thousandths of the memory, see proc(5).
 _OOM_SCORE_ADJ = 300
-_IS_LINUX = sys.platform == "linux"
+# If True, a handle that posix_spawn duplicates onto itself is inherited (POSIX.1-2024; glibc since 2.29, musl).
+_DUP_INHERITS = sys.platform == "linux"
 # Handles that a process has at its start have low numbers; where the system does not list them, these are tried.
 _FIRST_HANDLES = range(3, 256)
 # If True, the system's own conversion gives a command the same bytes as `_bytes`, in a tenth of the time.
@@ -75,8 +76,11 @@ class PosixExecutor:
         """See `base.Executor`."""
         self._home_fd = _open_home()
         self._path = os.environ.get("PATH")
+        self._shared_env: dict[str, str] = {}
+        """The variables of the last command, without those of its run."""
+        self._shared_bytes: dict[bytes, bytes] = {}
+        """The same as bytes, if two commands in a row had them."""
         self._reset = _signals_to_reset()
-        self._spawner = spawn.Spawner(self._reset) if _IS_LINUX and spawn.is_possible() else None
 
     def wake(self) -> None:
         """See `base.Executor`."""
@@ -92,17 +96,39 @@ class PosixExecutor:
             why = str(error.strerror if isinstance(error, OSError) else error)
             raise CannotEnterError(spec.cwd, why) from error
         try:
-            argv = tuple(map(_bytes, words))
-            program = argv[0]
+            argv: tuple[str, ...] | tuple[bytes, ...] = words
+            if not _SYSTEM_IS_UTF8:
+                argv = tuple(map(_bytes, words))
+            program: str | bytes = argv[0]
             if "/" not in words[0] and spec.env.get("PATH") != self._path:
                 program = _find(words[0], spec.env.get("PATH"))
-            pid = self._start(program, argv, spec)
+            actions = [
+                (os.POSIX_SPAWN_DUP2, self._null_fd if spec.input_fd < 0 else spec.input_fd, 0),
+                (os.POSIX_SPAWN_DUP2, spec.output_fd, 1),
+                (os.POSIX_SPAWN_DUP2, spec.output_fd, 2),
+            ]
+            # A command inherits its own lease, and no lease of another slot.
+            if _DUP_INHERITS:
+                actions.append((os.POSIX_SPAWN_DUP2, spec.lease_fd, spec.lease_fd))
+            else:
+                os.set_inheritable(spec.lease_fd, True)
+            pid = os.posix_spawnp(
+                program,
+                argv,
+                self._variables(spec),
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=self._reset,
+            )
         except OSError as error:
             raise _start_error(words[0], error, spec.env.get("PATH")) from error
         except ValueError as error:
             what = "its command or a variable holds what no system takes there"
             raise CannotStartError(EXIT_NOT_RUNNABLE, what) from error
         finally:
+            if not _DUP_INHERITS:
+                os.set_inheritable(spec.lease_fd, False)
             try:
                 os.fchdir(self._home_fd)
             except OSError:
@@ -128,28 +154,18 @@ class PosixExecutor:
             found.append((process, _ended(status, left=left) if status or left else success))
         return found
 
-    def _start(self, program: bytes, argv: tuple[bytes, ...], spec: Spec) -> int:
-        """Start a command in the present folder and return its pid. Raises OSError, ValueError."""
-        input_fd = self._null_fd if spec.input_fd < 0 else spec.input_fd
-        handles: spawn.Handles = ((input_fd, 0), (spec.output_fd, 1), (spec.output_fd, 2))
-        # A command inherits its own lease, and no lease of another slot.
-        if self._spawner is not None:
-            # A handle that posix_spawn duplicates onto itself is inherited (POSIX.1-2024; glibc since 2.29, musl).
-            handles = *handles, (spec.lease_fd, spec.lease_fd)
-            return self._spawner.start(program, argv, shared=spec.env, own=spec.marks, handles=handles)
-        os.set_inheritable(spec.lease_fd, True)
-        try:
-            return os.posix_spawnp(
-                program,
-                argv,
-                {_bytes(name): _bytes(text) for name, text in (spec.env | spec.marks).items()},
-                file_actions=[(os.POSIX_SPAWN_DUP2, *each) for each in handles],
-                setpgroup=0,
-                setsigmask=(),
-                setsigdef=self._reset,
-            )
-        finally:
-            os.set_inheritable(spec.lease_fd, False)
+    def _variables(self, spec: Spec) -> dict[bytes, bytes] | dict[str, str]:
+        """Return the variables of a command. Those that many runs share are converted once: there are some forty."""
+        if spec.env is not self._shared_env:
+            self._shared_env, self._shared_bytes = spec.env, {}
+            if _SYSTEM_IS_UTF8:
+                return {**spec.env, **spec.marks}
+        if not self._shared_bytes:
+            self._shared_bytes = {_bytes(name): _bytes(text) for name, text in spec.env.items()}
+        made = self._shared_bytes.copy()
+        for name, text in spec.marks.items():
+            made[name.encode()] = text.encode("utf-8", "surrogateescape")
+        return made
 
     @staticmethod
     def _enter_root() -> None:
