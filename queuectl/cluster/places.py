@@ -18,6 +18,8 @@ import time
 from queuectl.system import disk, files, locks, outputs, processes
 
 _KILL_AGAIN_S = 0.02
+# What cannot be deleted is tried again after these pauses, in the thread that deletes.
+_DELETE_AGAIN_S = (0.0, 0.1, 1.0, 5.0)
 # More places than these are not kept for later runs, and no more outputs that wait for the pool are kept open.
 _KEPT = 256
 
@@ -232,5 +234,13 @@ def _kill(path: str) -> list[int]:
 def _delete_all(paths: queue.SimpleQueue[str]) -> None:
     while True:
         path = paths.get()
-        with contextlib.suppress(OSError):
-            (disk.remove_tree if files.is_folder(path) else disk.unlink)(path)
+        for pause_s in _DELETE_AGAIN_S:
+            time.sleep(pause_s)
+            # A process that is just ending may still create files there. What stays goes at the next start.
+            try:
+                (disk.remove_tree if files.is_folder(path) else disk.unlink)(path)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                continue
+            break
