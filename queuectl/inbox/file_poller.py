@@ -409,18 +409,21 @@ class FilePoller(Polling[FileBox]):
             why = read.why
             if not why and box.sig_in(claimed.job_id, claimed.name) != claimed.found.sig:
                 why = "it was changed while it was read"
+            try:
+                prepared = self._judge.prepare(
+                    claimed.name,
+                    claimed.job_id,
+                    box.path_of(claimed.job_id, claimed.name),
+                    unique=key_of(self._inbox.owner, read.digest),
+                )
+            except InvalidJobError as error:
+                why = str(error)
             if why:
                 self._handover.give_back(box, claimed.job_id)
                 if self._unread.get(claimed.name) != why:
                     self._say(WARNING, f"{claimed.name} is not taken yet: {why}")
                 self._unread[claimed.name] = why
                 continue
-            prepared = self._judge.prepare(
-                claimed.name,
-                claimed.job_id,
-                box.path_of(claimed.job_id, claimed.name),
-                unique=key_of(self._inbox.owner, read.digest),
-            )
             published.append(self._handover.place(box, claimed.name, claimed.found, prepared))
 
     # ---------------------------------------------------------------------------------------------------- the state
