@@ -13,7 +13,7 @@ from queuectl.jobs.verdict import Claimed
 from queuectl.model.lifecycle import CANCELLED, RELEASED, Outcome
 from queuectl.model.text import command_text
 from queuectl.worker.executors.base import CannotStartError, Ended, Process
-from queuectl.worker.link import Link
+from queuectl.worker.link import STOP_WITHIN_S, Link
 from queuectl.worker.messages import Started
 from queuectl.worker.recorder import Recorder
 from queuectl.worker.run import End, Run, Starter, not_started
@@ -22,8 +22,6 @@ from queuectl.worker.unsettled import EndedRun
 
 # A command that runs longer than this gets its own report; shorter ones are reported together.
 _REPORT_AFTER_S = 0.012
-# If a signal ends a command within this time of a request to stop, both have the same cause.
-_STOP_WITHIN_S = 1.0
 
 Steps = Generator[float, Ended | None, None]
 
@@ -173,8 +171,8 @@ class Attendant:
         receive its signal first (P9).
         """
         ended_s = self._clock.monotonic()
-        while self._link.stop_asked_s < ended_s - _STOP_WITHIN_S:
-            left_s = ended_s + _STOP_WITHIN_S - self._clock.monotonic()
+        while self._link.stop_asked_s < ended_s - STOP_WITHIN_S:
+            left_s = ended_s + STOP_WITHIN_S - self._clock.monotonic()
             if left_s <= 0:
                 return False
             yield left_s

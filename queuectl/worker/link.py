@@ -30,6 +30,9 @@ from queuectl.worker.messages import (
 
 # A report waits at most this long for others.
 _REPORT_WITHIN_S = 0.04
+# A signal that ends a command within this time of a request to stop has the same cause, and a supervisor that gets it
+# as well has ordered the stop by then.
+STOP_WITHIN_S = 1.0
 
 
 class Link:
@@ -56,6 +59,8 @@ class Link:
         """True if the spool is not the one that this worker started with, so nothing more may be written there."""
         self.stop_asked_s = -math.inf
         """When somebody last asked to stop (monotonic)."""
+        self.held_until_s = -math.inf
+        """Until when no name may be claimed (monotonic): a system that stops may have signalled this process first."""
         self.has_news = False
         """True if an order, or a request to stop, concerns a run."""
         self._cancels: dict[tuple[str, int], Cancel] = {}
@@ -104,7 +109,14 @@ class Link:
     def note_stop(self) -> None:
         """Remember a request to stop, for this pool or for every process on this machine."""
         self.stop_asked_s = self._clock.monotonic()
+        self.held_until_s = self.stop_asked_s + STOP_WITHIN_S
         self.has_news = True
+
+    def is_held(self) -> bool:
+        """Return whether no name may be claimed now, because a request to stop has just been noted."""
+        if self.held_until_s > -math.inf and self._clock.monotonic() >= self.held_until_s:
+            self.held_until_s = -math.inf
+        return self.held_until_s > -math.inf
 
     def cancels(self, claimed: Claimed) -> Cancel | None:
         """Return the request to end this run, if there is one."""

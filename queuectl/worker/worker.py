@@ -101,7 +101,7 @@ class Worker:
                 self._reload()
             if link.new_queues is not None:
                 self._use_queues(link.new_queues)
-            if self._free and link.names and not link.is_stopping:
+            if self._free and link.names and not link.is_stopping and not link.is_held():
                 name = link.names.popleft()
                 if link.lanes.queue_of:
                     self._work_in_lane(name)
@@ -171,7 +171,9 @@ class Worker:
             if not self._runs:
                 return 0
         elif self._free and link.names:
-            return 0
+            if not link.is_held():
+                return 0
+            due_s = min(due_s, link.held_until_s)
         if link.flush_by_s < due_s:
             due_s = link.flush_by_s
         for each in self._runs:

@@ -368,6 +368,24 @@ def test_a_command_that_ends_by_a_signal_around_a_stop_is_released(
     assert rig.command.waited_after_s == pytest.approx(waited_s)
 
 
+def test_no_name_is_claimed_in_the_second_after_a_request_to_stop(rig: Rig) -> None:
+    """P9: the supervisor may get its signal last. A job that this system's end gave back must not start once more."""
+    rig.worker._link.names.append(rig.name)
+    rig.worker.note_stop()
+    began_s, started_s = rig.desk.clock.monotonic(), []
+    rig.command.lasts_s = 0
+    start = rig.command.start
+
+    def note(spec: Spec) -> FakeExecutor:
+        started_s.append(rig.desk.clock.monotonic() - began_s)
+        rig.worker.stop()
+        return start(spec)
+
+    rig.command.start = note  # type: ignore[method-assign]
+    rig.worker.run()
+    assert started_s == [pytest.approx(1.0)]
+
+
 def test_a_failure_by_exit_code_waits_for_no_stop(rig: Rig) -> None:
     """An ordinary failure costs no time, and a stop makes no other end uncounted."""
     rig.command.ends = Ended(1, "")
