@@ -261,7 +261,8 @@ class Claims:
         if isinstance(admitted, Refusal):
             return Gated(self._wait(taken, item, standing, has_parents=has_parents), *admitted)
         try:
-            at = now_at if admitted is None or admitted.start is None else admitted.start.at
+            # The time of the answers above, not of the question: a parent may have ended since the claim began.
+            at = self._clock.now() if admitted is None or admitted.start is None else admitted.start.at
             start = history.started(at, attempt=attempt, worker=self._worker, lease=lease)
             events.append({**start, **self.where} if self.where else start)
             folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None

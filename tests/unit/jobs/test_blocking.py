@@ -10,6 +10,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import UnknownParentError
+from queuectl.jobs import blocking
 from queuectl.jobs.hopeless import Hopeless, Unsure
 from queuectl.jobs.verdict import Claimed, Dead, Later, Skipped
 from queuectl.model import names
@@ -50,6 +51,23 @@ def test_a_child_waits_for_the_last_parent_that_has_not_ended(desk: Desk) -> Non
     desk.run("b.json", OK)
     assert isinstance(desk.claim("child,after=b.json"), Claimed)
     assert desk.events(RUNNING, "child.json") == ["enqueued", "blocked", "started"]
+
+
+def test_a_parent_that_ends_during_the_claim_has_ended_before_the_start(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record tells the same order: a start has the time of its parents' answer, not of the question."""
+    name, ask = family(desk, "p"), blocking.ask
+
+    def ask_late(*words: Any, **keys: Any) -> Any:
+        desk.clock.advance(1.0)
+        desk.run("p.json", OK)
+        return ask(*words, **keys)
+
+    monkeypatch.setattr(blocking, "ask", ask_late)
+    desk.start(name)
+    started, ended = desk.record(RUNNING, "child.json").history[-1], desk.record(DONE, "p.json").history[-1]
+    assert (started.event, ended.event) == ("started", "succeeded") and started.at >= ended.at
 
 
 def test_a_child_that_ran_never_asks_its_parents_again(desk: Desk) -> None:
