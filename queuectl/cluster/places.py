@@ -243,4 +243,6 @@ def _delete_all(paths: queue.SimpleQueue[str]) -> None:
                 pass
             except OSError:
                 continue
+            except RecursionError:  # folders nested without end: they stay, and the others go on being deleted
+                pass
             break

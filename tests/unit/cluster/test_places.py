@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.cluster import places as placing
 from queuectl.cluster.places import Places
-from queuectl.system import locks, outputs, processes
+from queuectl.system import disk, locks, outputs, processes
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes of a cluster run on Linux")
@@ -81,6 +81,23 @@ def test_a_folder_that_is_not_as_it_was_is_not_used_again(runs: Path) -> None:
         places.leave(place)
         places.give_up(place)
     wait_until(lambda: [name for name in os.listdir(runs) if name.endswith(".d")] == ["0.d"])
+
+
+def test_folders_nested_without_end_keep_no_other_folder(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: What a command has nested too deep stays; the folders of other runs are deleted as before."""
+    places, remove = Places(str(runs)), disk.remove_tree
+    nested, other = places.take(), places.take()
+
+    def refuse(path: str) -> None:
+        if os.path.exists(os.path.join(path, "nested")):
+            raise RecursionError("maximum recursion depth exceeded")
+        remove(path)
+
+    monkeypatch.setattr(disk, "remove_tree", refuse)
+    for place, name in ((nested, "nested"), (other, "file")):
+        Path(places.enter(place), name).touch()
+        places.leave(place)
+    wait_until(lambda: [name.partition("-")[0] for name in os.listdir(runs) if name.endswith(".d")] == ["0"])
 
 
 def test_an_output_with_another_name_or_mode_is_not_used_again(runs: Path) -> None:
