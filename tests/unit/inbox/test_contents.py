@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,35 @@ def test_a_file_that_cannot_be_read_goes_back_and_is_reported_once(
     post.poller.step()
     read_all(post)
     assert len(post.poller.step()) == 1
+
+
+@pytest.mark.usefixtures("large")
+def test_a_file_whose_job_is_refused_after_it_was_read_goes_back(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1: a file that its command needs was deleted meanwhile; the marker goes back too, and one report says why."""
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    needed = lists / "a.txt"
+    text = f"""
+    [commands.index]
+    argv = ["tool", "{{file}}", "{{list}}"]
+    [commands.index.params]
+    file = {{ type = "path", under = {json.dumps(str(tmp_path / "inbox"))}, exists = true }}
+    list = {{ type = "path", under = {json.dumps(str(lists))}, exists = true }}
+    """
+    keys = {"command": (), "template": "index", "params": {"list": str(lists / "{stem}.txt")}}
+    post = FilePost(spool, tmp_path / "inbox", text=text, unique="content", done_file="{name}.ok", **keys)
+    post.send("a.pdf.ok", "")
+    taken = ["working/*/a.pdf", "working/*/a.pdf.ok"]
+    for is_gone in (True, True, False):
+        needed.write_text("")
+        assert put(post, "a.pdf", "0123456789") == [] and post.tree() == taken
+        if is_gone:
+            needed.unlink()
+        read_all(post)
+        assert len(post.poller.step()) == (0 if is_gone else 1)
+        assert post.tree() == (["a.pdf", "a.pdf.ok"] if is_gone else taken)
+    (told,) = [each for each in post.texts if "a.pdf is not taken yet" in each]
+    assert "does not exist" in told
 
 
 @pytest.mark.usefixtures("large")
