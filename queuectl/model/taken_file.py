@@ -12,6 +12,8 @@ from queuectl.model.lifecycle import DONE, ENQUEUED
 if TYPE_CHECKING:
     from queuectl.model.inbox import Inbox
 
+KEPT = "keep"
+"""The end of a file that went back to its place, as in `file_command`, which plain jobs need not import."""
 _MARK = "\\" if sys.platform == "win32" else "/"
 
 
@@ -25,13 +27,15 @@ class TakenFile(NamedTuple):
     name: str
     sub: str = ""
     """The subfolder of the inbox, in the form of this system."""
+    file: str = ""
+    """Its path in the inbox, with slashes."""
 
     def way_back(self, end: str = "") -> str:
         """Return what runs the file again when its job has ended, by hand. Not yet safe.
 
         `end` is where the settings let it go then (`end_of`), "" if that is unknown.
         """
-        if end == "keep":
+        if end == KEPT:
             return f"touch {self.folder}{_MARK}{self.name}: it becomes a new job"
         there = ""
         if end and end != "delete":
@@ -56,4 +60,4 @@ def of(history: Iterable[Event]) -> TakenFile | None:
     if event is None or not event.claimed:
         return None
     parts, sub = event.claimed.split(_MARK), event.file.split("/")[:-1]
-    return TakenFile(event.claimed, _MARK.join([*parts[: -3 - len(sub)], *sub]), parts[-1], _MARK.join(sub))
+    return TakenFile(event.claimed, _MARK.join([*parts[: -3 - len(sub)], *sub]), parts[-1], _MARK.join(sub), event.file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -176,7 +177,21 @@ def _way_back(session: Session, found: Located, item: record.Record) -> str:
     moved = taken is not None and files.sig_of(taken.path) is None
     if taken is None or not moved:
         return f"queuectl retry {item.id}"
-    return taken.way_back(taken_file.end_of(session.settings.inboxes, item.owner, found.state))
+    return taken.way_back(_end_of(session, found, item, taken))
+
+
+def _end_of(session: Session, found: Located, item: record.Record, taken: taken_file.TakenFile) -> str:
+    """Return where a file went at the end of its job; "" if that is unknown.
+
+    Only its note proves that it was kept: the settings may have changed since, and somebody may have taken it away.
+    """
+    end = taken_file.end_of(session.settings.inboxes, item.owner, found.state)
+    if found.state != DONE:
+        return end
+    with contextlib.suppress(OSError):
+        if taken.file in kept.versions(session.spool, item.owner)[1]:
+            return taken_file.KEPT
+    return "" if end == taken_file.KEPT else end
 
 
 def _drop(session: Session, job_id: str) -> Located | None:
