@@ -72,10 +72,11 @@ def _check_file(session: Session, item: record.Record, state: str) -> None:
     """
     taken = taken_file.of(item.history)
     if taken is not None and files.sig_of(taken.path) is None:
+        end = taken_file.end_of(session.settings.inboxes, item, state)
         raise QueuectlError(
             f"the file of job {item.id} is no longer in the working folder of its inbox",
             cause=f"{taken.path} was moved when the job ended, so the command would not find it",
-            hint=taken.way_back(taken_file.end_of(session.settings.inboxes, item.owner, state)),
+            hint=taken.way_back(end, holder=taken_file.holder_of(item, state)),
         )
 
 

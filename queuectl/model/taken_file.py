@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl.model.history import Event
-from queuectl.model.lifecycle import DONE, ENQUEUED
+from queuectl.model.lifecycle import DONE, ENQUEUED, SKIPPED
+from queuectl.model.spec import UNTIL_DELETED
 
 if TYPE_CHECKING:
     from queuectl.model.inbox import Inbox
+    from queuectl.model.record import Record
 
 KEPT = "keep"
 """The end of a file that went back to its place, as in `file_command`, which plain jobs need not import."""
@@ -30,13 +32,15 @@ class TakenFile(NamedTuple):
     file: str = ""
     """Its path in the inbox, with slashes."""
 
-    def way_back(self, end: str = "") -> str:
+    def way_back(self, end: str = "", *, holder: str = "") -> str:
         """Return what runs the file again when its job has ended, by hand. Not yet safe.
 
-        `end` is where the settings let it go then (`end_of`), "" if that is unknown.
+        `end` is where the settings let it go then (`end_of`), "" if that is unknown. `holder` is the job that keeps
+        others with this content from running (`holder_of`).
         """
+        first = f"queuectl purge {holder}, then " if holder else ""
         if end == KEPT:
-            return f"touch {self.folder}{_MARK}{self.name}: it becomes a new job"
+            return f"{first}touch {self.folder}{_MARK}{self.name}: it becomes a new job"
         there = ""
         if end and end != "delete":
             from queuectl.model.command import is_absolute  # imported only for a file: plain jobs have none
@@ -45,13 +49,30 @@ class TakenFile(NamedTuple):
             there = " from " + _MARK.join(
                 each for each in (*([] if is_absolute(end) else [top]), end, self.sub) if each
             )
-        return f"move the file {self.name}{there} back into {self.folder}: it becomes a new job there"
+        return f"{first}move the file {self.name}{there} back into {self.folder}: it becomes a new job there"
 
 
-def end_of(inboxes: Iterable[Inbox], owner: str, state: str) -> str:
-    """Return where the settings let the files of an owner go whose jobs end in this state; "" if they do not say."""
-    inbox = next((each for each in inboxes if each.owner == owner), None)
-    return "" if inbox is None else inbox.on_success if state == DONE else inbox.on_failure
+def end_of(inboxes: Iterable[Inbox], item: Record, state: str) -> str:
+    """Return where the settings let the file of a job go that has ended in this state; "" if they do not say."""
+    inbox = next((each for each in inboxes if each.owner == item.owner), None)
+    if inbox is None:
+        return ""
+    has_run = state == DONE and not _other(item)
+    return inbox.on_success if has_run or (state == DONE and inbox.on_success == KEPT) else inbox.on_failure
+
+
+def holder_of(item: Record, state: str) -> str:
+    """Return the id of the job because of which no file with the content of this job's file is run, or "".
+
+    With `unique` that is a job that has succeeded, until its record is deleted.
+    """
+    return _other(item) or item.id if state == DONE and item.extras.unique_until == UNTIL_DELETED else ""
+
+
+def _other(item: Record) -> str:
+    """Return the id of the job because of which this one was skipped, or ""."""
+    last = item.standing().last
+    return last.duplicate_of if last is not None and last.event == SKIPPED else ""
 
 
 def of(history: Iterable[Event]) -> TakenFile | None:

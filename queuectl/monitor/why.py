@@ -177,7 +177,7 @@ def _way_back(session: Session, found: Located, item: record.Record) -> str:
     moved = taken is not None and files.sig_of(taken.path) is None
     if taken is None or not moved:
         return f"queuectl retry {item.id}"
-    return taken.way_back(_end_of(session, found, item, taken))
+    return taken.way_back(_end_of(session, found, item, taken), holder=taken_file.holder_of(item, found.state))
 
 
 def _end_of(session: Session, found: Located, item: record.Record, taken: taken_file.TakenFile) -> str:
@@ -185,7 +185,7 @@ def _end_of(session: Session, found: Located, item: record.Record, taken: taken_
 
     Only its note proves that it was kept: the settings may have changed since, and somebody may have taken it away.
     """
-    end = taken_file.end_of(session.settings.inboxes, item.owner, found.state)
+    end = taken_file.end_of(session.settings.inboxes, item, found.state)
     if found.state != DONE:
         return end
     with contextlib.suppress(OSError):

@@ -8,9 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from queuectl.model.lifecycle import Outcome
+from queuectl.errors import QueuectlError
+from queuectl.jobs import requeue
+from queuectl.model.lifecycle import DONE, Outcome
 from queuectl.monitor import why
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
+from tests.helpers import names_in
 from tests.unit.inbox.file_post import FilePost
 
 OK = Outcome("succeeded", 0)
@@ -24,11 +28,22 @@ def ran(post: FilePost, name: str) -> str:
     return claimed.record.id
 
 
+def session_of(post: FilePost) -> Session:
+    """The spool with the present settings of the inbox."""
+    return post.desk.session._replace(settings=post.desk.settings._replace(inboxes=(post.inbox,)))
+
+
 def told(post: FilePost, job_id: str) -> str:
-    """What `why` says runs the job again, by the present settings."""
-    session = post.desk.session._replace(settings=post.desk.settings._replace(inboxes=(post.inbox,)))
-    (reason,) = why.explain(session, job_id, now_at=post.desk.clock.now()).reasons
+    """What `why` says runs the job again."""
+    (reason,) = why.explain(session_of(post), job_id, now_at=post.desk.clock.now()).reasons
     return reason.change
+
+
+def hint_of_retry(post: FilePost, job_id: str) -> str:
+    """What `retry` says instead of doing so."""
+    with pytest.raises(QueuectlError) as caught:
+        requeue.requeue(session_of(post), job_id, by="retry")
+    return caught.value.hint
 
 
 @pytest.mark.parametrize("later", ["keep", "done"])
@@ -61,3 +76,33 @@ def test_a_kept_file_that_was_taken_away_is_moved_back(spool: SpoolDir, tmp_path
     os.rename(post.folder / "a.pdf", tmp_path / "a.pdf")
     post.poller.step()
     assert told(post, job_id).startswith("move the file a.pdf back into")
+
+
+@pytest.mark.parametrize("end", ["keep", "done", "delete"])
+def test_a_content_that_has_run_is_run_again_after_the_record_is_deleted(
+    spool: SpoolDir, tmp_path: Path, end: str
+) -> None:
+    """Otherwise the new job is skipped (unique = "content"), as that of a duplicate was. `retry` says the same."""
+    post = FilePost(spool, tmp_path / "inbox", on_success=end, unique="content")
+    first = ran(post, "a.pdf")
+    post.take("b.pdf")
+    post.poller.step()
+    (second,) = [name.removesuffix(".json") for name in names_in(spool, DONE) if name.startswith("anna-b")]
+    way = f"queuectl purge {first}, then "
+    if end == "keep":
+        ways = [f"{way}touch {post.folder / name}: it becomes a new job" for name in ("a.pdf", "b.pdf")]
+    else:
+        there = {"a.pdf": " from done" if end == "done" else "", "b.pdf": " from failed"}
+        there = {name: each.replace("from ", f"from {post.folder}{os.sep}") for name, each in there.items()}
+        back = f"back into {post.folder}: it becomes a new job there"
+        ways = [f"{way}move the file {name}{there[name]} {back}" for name in there]
+    assert [told(post, first), hint_of_retry(post, first), hint_of_retry(post, second)] == [ways[0], *ways]
+
+
+def test_a_content_whose_job_is_dead_may_run_again_at_once(spool: SpoolDir, tmp_path: Path) -> None:
+    """A dead job holds no key."""
+    post = FilePost(spool, tmp_path / "inbox", unique="content")
+    post.take("a.pdf")
+    job_id = post.run(Outcome("failed", 1, is_final=True)).record.id
+    post.poller.step()
+    assert told(post, job_id).startswith(f"move the file a.pdf from {post.folder / 'failed'} back into")
