@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -110,8 +111,8 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
     if wrong:
         raise _errors(path, wrong)
     made = tuple(inboxes)
-    for field in ("owner", "path"):
-        values = [getattr(inbox, field).lower() for inbox in made]
+    for field, folded in (("owner", str.lower), ("path", _folded)):
+        values = [folded(getattr(inbox, field)) for inbox in made]
         if twice := next((value for value in values if values.count(value) > 1), ""):
             raise _error(path, f"{SECTION}.{field}", f"{twice!r} is given twice; each inbox needs its own")
     for inbox in made:
@@ -223,7 +224,7 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
             raise _error(path, f"{SECTION}.{key}", f"takes the name of a folder: a file is {what} only after success")
         if why := file_command.why_bad_folder(folder):
             raise _error(path, f"{SECTION}.{key}", f"{folder[:60]!r} {why}")
-    if inbox.on_success.lower().rstrip("/") == inbox.on_failure.lower().rstrip("/"):
+    if _folded(inbox.on_success) == _folded(inbox.on_failure):
         raise _error(path, f"{SECTION}.on_failure", f"{inbox.on_failure!r} is on_success too; use two folders")
     if inbox.done_file and (why := file_command.why_bad_done_file(inbox.done_file)):
         raise _error(path, f"{SECTION}.done_file", f"{inbox.done_file[:60]!r} {why}")
@@ -246,6 +247,11 @@ def _checked_files(path: str, inbox: Inbox) -> Inbox:
         except ValueError as error:
             raise _error(path, f"{SECTION}.timeout", str(error)) from error
     return inbox
+
+
+def _folded(folder: str) -> str:
+    """Return a folder in a form that is equal for equal folders. Only Windows ignores case in all of them."""
+    return folder.lower().replace("/", "\\").rstrip("\\") if sys.platform == "win32" else folder.rstrip("/")
 
 
 # Keys that only inboxes of files have, and keys that they have not.

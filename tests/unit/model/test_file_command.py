@@ -66,11 +66,11 @@ def test_no_name_becomes_an_option(word: str) -> None:
         ({"on_success": f"{ROOT}x/../y"}, "on_success", "contains .."),
         ({"on_success": f"{ROOT}x\ny"}, "on_success", "absolute path of a folder"),
         ({"on_success": ROOT}, "on_success", "absolute path of a folder"),
-        ({"on_success": f"{ROOT}x/", "on_failure": f"{ROOT}X"}, "on_failure", "is on_success too"),
+        ({"on_success": f"{ROOT}x/", "on_failure": f"{ROOT}x"}, "on_failure", "is on_success too"),
         ({"on_success": "Working"}, "on_success", "working/ holds"),
         ({"on_failure": "delete"}, "on_failure", "only after success"),
         ({"on_failure": "keep"}, "on_failure", "only after success"),
-        ({"on_failure": "DONE"}, "on_failure", "is on_success too"),
+        ({"on_failure": "done"}, "on_failure", "is on_success too"),
         ({"done_file": "ready"}, "done_file", "{name} or {stem}"),
         ({"done_file": "{name}"}, "done_file", "another file"),
         ({"done_file": "x/{name}"}, "done_file", "another file"),
@@ -91,6 +91,19 @@ def test_a_mistake_names_its_key(keys: dict[str, Any], key: str, why: str) -> No
     with pytest.raises(InvalidSettingsError) as caught:
         parse(**keys)
     assert f"{key}:" in str(caught.value) and why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("on_success", "on_failure"), [("done", "Done"), (f"{ROOT}x", f"{ROOT}X"), (f"{ROOT}x/", f"{ROOT}X")]
+)
+def test_two_folders_may_differ_in_case_only_except_on_windows(on_success: str, on_failure: str) -> None:
+    """Elsewhere they are two folders."""
+    if sys.platform == "win32":
+        with pytest.raises(InvalidSettingsError, match="is on_success too"):
+            parse(on_success=on_success, on_failure=on_failure)
+    else:
+        made = parse(on_success=on_success, on_failure=on_failure)
+        assert (made.on_success, made.on_failure) == (on_success, on_failure)
 
 
 def test_good_settings_are_taken() -> None:

@@ -37,6 +37,19 @@ def test_a_mistake_names_the_file_and_what_is_allowed(text: str, told: str) -> N
     assert "queuectl.toml" in str(caught.value) and told in str(caught.value)
 
 
+def test_owners_ignore_case_and_paths_only_on_windows() -> None:
+    """Ids ignore case everywhere, and begin with the owner; folders ignore it on Windows."""
+    both = GOOD + GOOD.replace("anna", "Anna")
+    with pytest.raises(InvalidSettingsError, match="owner: 'anna' is given twice"):
+        settings.parse(both)
+    others = both + 'owner = "berta"\n'
+    if sys.platform == "win32":
+        with pytest.raises(InvalidSettingsError, match=r"path: .* is given twice"):
+            settings.parse(others)
+    else:
+        assert [each.path for each in settings.parse(others).inboxes] == ["/srv/drop/anna", "/srv/drop/Anna"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its paths are those of POSIX")
 def test_the_example_in_a_new_spool_is_one() -> None:
     """Without the # in front it is an inbox and a command."""
