@@ -82,7 +82,7 @@ def write(session: Session, name: str) -> bool:
     spool = session.spool
     try:
         item = spool.read(DLQ, name).record
-        text, is_cancelled = _text(spool, name, item), item.standing().is_cancelled
+        text, is_cancelled = _text(session, name, item), item.standing().is_cancelled
         with spool.temporary("error", seal(text), sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
@@ -147,7 +147,8 @@ def _is_ours(path: str) -> bool:
 # ------------------------------------------------------------------------------------------------------ what it says
 
 
-def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
+def _text(session: Session, name: str, item: record.Record) -> str:
+    spool = session.spool
     shown = safe(name)
     job_id = name.removesuffix(".json")
     lines = [
@@ -165,8 +166,10 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
         lines += ["", *_printed(spool, item), ""]
     taken = taken_file.of(item.history)
     again = f"drag {shown} to {PENDING}/ (or: queuectl retry {safe(item.id)})"
+    if taken is not None:
+        again = safe(taken.way_back(taken_file.end_of(session.settings.inboxes, item, DLQ)))
     lines += [
-        f"To run it again: {again if taken is None else safe(taken.way_back())}.",
+        f"To run it again: {again}.",
         f"To delete it:    delete {shown} (or: queuectl dlq purge {safe(item.id)}).",
         f"queuectl deletes this text when {shown} is no longer here.",
         "",

@@ -22,6 +22,7 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
+from tests.unit.inbox.file_post import FilePost
 
 FAILED = Outcome("failed", 127, "command not found", 0.5)
 
@@ -213,3 +214,21 @@ def test_a_rescued_job_that_is_dead_gets_its_text(desk: Desk, other_desk: Desk, 
     rescue = Rescue(Session(desk.spool, settings, FakeClock(), random.Random(3)), other_desk.stripes)
     assert [item.job_id for item in rescue.rescue_all(set())] == ["job1"]
     assert "its worker died" in Path(desk.spool.error_path("job1.json")).read_text()
+
+
+@pytest.mark.parametrize("is_outside", [False, True])
+def test_the_text_of_a_file_names_the_folder_that_it_goes_to(spool: SpoolDir, tmp_path: Path, is_outside: bool) -> None:
+    """Whoever reads it finds the file, also if `on_failure` is a folder outside the inbox."""
+    far = tmp_path / "far"
+    far.mkdir(mode=0o700)
+    post = FilePost(spool, tmp_path / "inbox", on_failure=str(far) if is_outside else "failed")
+    post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+    post.start()
+    post.take("a.pdf")
+    name = f"{post.run(Outcome('failed', 1, is_final=True)).record.id}.json"
+    assert error_text.write(post.desk.session, name)
+    there = far if is_outside else post.folder / "failed"
+    way = f"move the file a.pdf from {there} back into {post.folder}: it becomes a new job there."
+    assert f"To run it again: {way}\n" in Path(spool.error_path(name)).read_text(encoding="utf-8")
+    post.poller.step()
+    assert (there / "a.pdf").exists()
