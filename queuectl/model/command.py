@@ -20,10 +20,13 @@ from typing import Any, Literal
 import msgspec
 
 from queuectl.errors import InvalidJobError, InvalidSettingsError
-from queuectl.model import job, names, patterns, programs, times
+from queuectl.model import job, names, patterns, programs, section_errors, times
 from queuectl.model.text import safe
 
 SECTION = "commands"
+_HINT = "docs/security.md shows a whole example"
+_error = partial(section_errors.of_key, hint=_HINT)
+_errors = partial(section_errors.of_mistakes, hint=_HINT)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_-]+)\}")
 TEXT_MAX_CHARS = 4096
@@ -336,17 +339,3 @@ def _why_bad_windows_path(text: str) -> str:
 
 def _refused(name: str, what: str, hint: str = "") -> InvalidJobError:
     return InvalidJobError(f"params.{safe(name[:60])}: {what}", key=f"params.{name[:60]}", hint=hint)
-
-
-def _error(path: str, key: str, what: str) -> InvalidSettingsError:
-    return _errors(path, [f"{key}: {what}"])
-
-
-def _errors(path: str, texts: list[str]) -> InvalidSettingsError:
-    return InvalidSettingsError(
-        f"{path or 'queuectl.toml'}: {'; '.join(texts)}",
-        path=path,
-        key=texts[0].partition(":")[0],
-        hint="docs/security.md shows a whole example",
-        mistakes=tuple(texts),
-    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from queuectl.errors import InvalidSettingsError
-from queuectl.model import file_command, job, names, subfolders, times
+from queuectl.model import file_command, job, names, section_errors, subfolders, times
 from queuectl.model.file_command import DELETE, KEEP
 from queuectl.model.lifecycle import DONE, FAILED
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from queuectl.model.command import Command
 
 SECTION = "inbox"
+_HINT = "whole examples: docs/shares.md; for mode files docs/files.md"
+_error = partial(section_errors.of_key, hint=_HINT)
+_errors = partial(section_errors.of_mistakes, hint=_HINT)
 TRUSTED, TEMPLATES, SIGNED, FILES = "trusted", "templates", "signed", "files"
 
 
@@ -268,17 +272,3 @@ AUDIENCE_TAKES = "use up to 64 letters, digits and . _ -, with a letter or digit
 def is_audience(text: str) -> bool:
     """Return whether a text is a valid audience of signed jobs."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None
-
-
-def _error(path: str, key: str, what: str) -> InvalidSettingsError:
-    return _errors(path, [f"{key}: {what}"])
-
-
-def _errors(path: str, texts: list[str]) -> InvalidSettingsError:
-    return InvalidSettingsError(
-        f"{path or 'queuectl.toml'}: {'; '.join(texts)}",
-        path=path,
-        key=texts[0].partition(":")[0],
-        hint="whole examples: docs/shares.md; for mode files docs/files.md",
-        mistakes=tuple(texts),
-    )
