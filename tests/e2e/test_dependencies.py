@@ -84,7 +84,8 @@ def test_a_pool_runs_families_in_order_and_ends(spool: SpoolDir) -> None:
     ends_with(spool, {DONE: 6, DLQ: 5, PENDING: 0})
     assert is_in(spool, DLQ, "bad", "worse", "late", "x", "y")
     assert reason(spool, "late") == "it waits for worse, which is dead"
-    assert reason(spool, "x").startswith("they wait for each other: ")
+    # One of the circle that is busy at that instant dies of the other.
+    assert any(reason(spool, each).startswith("they wait for each other: ") for each in ("x", "y"))
     assert [event.event for event in item(spool, DONE, "idle").history][-1] == "skipped"
     ends = {job_id: item(spool, DONE, job_id).history for job_id in ("load", "a", "b", "sum")}
     for parent, child in (("load", "a"), ("load", "b"), ("a", "sum"), ("b", "sum")):
