@@ -29,12 +29,15 @@ from queuectl.worker import worker as worker_module
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
-from queuectl.worker.messages import Defect, Feed, Finished, Passed, Report, Trouble, Vanished
+from queuectl.worker.messages import Cancel, Defect, Feed, Finished, Passed, Report, Trouble, Vanished
 from queuectl.worker.output import OutputSlot
 from queuectl.worker.run import Run
 from queuectl.worker.worker import Worker
 from tests.helpers import Desk, FakeClock, listing, wait_until, work_off
-from tests.pool import SLEEP
+from tests.pool import PYTHON, SLEEP, kill
+
+# A command that lasts until there is a file.
+UNTIL = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
 
 
 class FakeExecutor:
@@ -471,15 +474,19 @@ def test_an_outcome_that_a_full_disk_does_not_take_holds_up_no_other_slot(
 def test_a_command_that_ignores_its_end_holds_up_no_other_slot(two: TwoJobs) -> None:
     """During its grace a run in the other slot starts, prints, ends and is recorded; each has what it printed."""
     two.worker._attendant._session = two.worker._session._replace(
-        settings=two.worker._session.settings._replace(kill_grace_s=1.0)
+        settings=two.worker._session.settings._replace(kill_grace_s=3600.0)
     )
-    text = "trap '' TERM; echo mine; while :; do sleep 0.05; done"
-    two.worker._work(two.desk.enqueue(id="first", command=text, timeout=0.3, max_retries=0))
+    ready = Path(two.desk.spool.root, "ready")
+    text = f"trap '' TERM; echo mine; echo $$ > {ready}; while :; do sleep 0.05; done"
+    two.worker._work(two.desk.enqueue(id="first", command=text))
     (first,) = two.worker._runs
+    two.go_on(lambda: ready.exists() and ready.read_text().endswith("\n"))
+    two.worker._link._take_in(Cancel("first", 1, "enough"))
     two.go_on(lambda: first.is_ending)
     two.worker._work(two.desk.enqueue(id="second", command="echo yours"))
     two.go_on(lambda: two.ended() == ["second"])
     assert first.is_ending
+    kill(int(ready.read_text()))  # however slow this machine is, its grace is not over before
     two.go_on(lambda: two.ended() == ["second", "first"])
     assert two.desk.record("dlq", "first.json").history[-1].exit_code == 137
     logs = [Path(two.desk.spool.log_path(job_id, 1)).read_text() for job_id in ("first", "second")]
@@ -542,6 +549,7 @@ def test_a_defect_in_the_record_of_an_end_costs_the_run_of_its_slot_alone(
 
 def test_a_defect_while_a_command_runs_ends_the_command(two: TwoJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """P3: the job runs again, so nothing of this run may go on; the other run does."""
+    over = Path(two.desk.spool.root, "over")
     check = Run.check
 
     def broken(run: Run) -> object:
@@ -551,14 +559,16 @@ def test_a_defect_while_a_command_runs_ends_the_command(two: TwoJobs, monkeypatc
 
     monkeypatch.setattr(Run, "check", broken)
     two.worker._work(two.desk.enqueue(id="first", command=SLEEP))
-    two.worker._work(two.desk.enqueue(id="second", command=SLEEP, timeout=0.5, max_retries=0))
+    two.worker._work(two.desk.enqueue(id="second", command=[*PYTHON, UNTIL, str(over)]))
     (first, second) = two.worker._runs
     process, lease = first.process, first.slot.lease.name
     two.go_on(lambda: first not in two.worker._runs)
     assert list(two.worker._runs) == [second] and process not in two.worker._by_process
     assert not is_alive(two.desk.spool, lease)
+    over.touch()
     two.go_on(lambda: two.ended() == ["second"])
     assert [settled.to for settled in two.rescue()] == ["pending"]
+    assert listing(two.desk.spool)["done"] == ["second.json"]
 
 
 def test_a_defect_at_the_end_of_a_command_keeps_its_lease(two: TwoJobs, monkeypatch: pytest.MonkeyPatch) -> None:
