@@ -317,7 +317,7 @@ def storm(tmp_path: Path, *, seconds: float, workers: int) -> int:
     until_s = time.monotonic() + seconds
     number = 0
     try:
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s or is_slow(witness, 50, until_s):
             while len(alive) < workers:
                 number += 1
                 alive[_start_worker(spool, witness, f"w{number}")] = None
@@ -333,6 +333,12 @@ def storm(tmp_path: Path, *, seconds: float, workers: int) -> int:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     return _most_inside(witness, killed)
+
+
+def is_slow(witness: Path, lines: int, until_s: float) -> bool:
+    """True while fewer lines are there than a storm needs, as on a busy machine; a minute after its end it fails."""
+    has_few = not witness.exists() or witness.read_bytes().count(b"\n") < lines
+    return has_few and time.monotonic() < until_s + 60
 
 
 def _start_worker(spool: SpoolDir, witness: Path, name: str) -> int:

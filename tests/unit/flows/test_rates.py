@@ -26,6 +26,7 @@ from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, make_spool, names_in
+from tests.unit.flows.test_gates import is_slow
 
 OK, FAILED = Outcome("succeeded", 0, "", 0.01), Outcome("failed", 1, "", 0.01)
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX")
@@ -342,7 +343,7 @@ def storm(tmp_path: Path, *, seconds: float, workers: int) -> None:
     until_s = time.monotonic() + seconds
     number = 0
     try:
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s or is_slow(witness, 2 * STARTS + 1, until_s):
             while len(alive) < workers:
                 number += 1
                 alive.append(_start_worker(spool, witness, f"w{number}"))
