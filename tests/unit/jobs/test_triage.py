@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from queuectl.jobs.judge import WRITER_S
 from queuectl.jobs.verdict import (
     Arriving,
     Busy,
@@ -216,7 +217,7 @@ def test_file_that_is_not_whole_keeps_its_name(desk: Desk) -> None:
 def test_file_that_is_open_for_writing_keeps_its_name(desk: Desk) -> None:
     """Its writer finds it under the name it gave it."""
     name = desk.drop("a.json", JOB)
-    desk.clock.now_at = time.time()
+    desk.clock.now_at = os.stat(desk.spool.path(PENDING, name)).st_ctime + WRITER_S - 0.01
     with open(desk.spool.path(PENDING, name), "ab"):
         verdict = desk.triage.judge(name)
     assert isinstance(verdict, Open)

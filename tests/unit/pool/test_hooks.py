@@ -193,14 +193,14 @@ def test_a_pool_tells_of_a_job_that_waits_too_long(spool: SpoolDir, tmp_path: Pa
         """Not of the first job: where workers start slowly it may have waited for too long itself."""
         return [row for row in rows(note) if "busy" not in row[0][0]]
 
+    api.enqueue("exit 0", id="held")  # before the pool, which might find it waiting too long before it is held
+    api.hold("held")
     with Pool(spool, count=1) as pool:
         api.enqueue([*PYTHON, until, str(go_on)], id="busy")
         pool.event("started", "busy")
         generated = api.enqueue("exit 0")
         api.enqueue("exit 0", id="mine")
         api.enqueue("exit 0", id="later", delay=3600)
-        api.enqueue("exit 0", id="held")
-        api.hold("held")
         wait_until(lambda: len(told()) == 2)
         go_on.touch()
         pool.event("succeeded", "mine")
