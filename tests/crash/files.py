@@ -163,6 +163,11 @@ def _outside(folder: str, *ends: str) -> tuple[str, ...]:
 
 
 _UNIQUE = msgspec.structs.replace(_MARKED, unique="content")
+_UNIQUE_BELOW = msgspec.structs.replace(_DEEP, unique="content")
+# Without a marker, which would keep a file whose note is lost from being taken again.
+_UNIQUE_KEPT = msgspec.structs.replace(_KEEPING, unique="content")
+_UNIQUE_NEAR = msgspec.structs.replace(_UNIQUE, on_success=FAR, on_failure=NEAR)
+_UNIQUE_FAR = msgspec.structs.replace(_UNIQUE, on_success=NEAR, on_failure=FAR)
 _SKIPPED = "enqueued skipped @done"
 _TEXT = ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.txt")
 
@@ -260,6 +265,59 @@ OPERATIONS = {
             ("failed/a.pdf", "failed/a.pdf.failed.txt", "failed/a.pdf.ok"),
             _UNIQUE,
             prepare=_there,
+            act=_look_in_slices,
+            first=_ONCE,
+        ),
+        _op(
+            "take a new content from a subfolder, in slices",
+            _sent("x/y/a.pdf", "x/y/a.pdf.ok"),
+            _ONCE,
+            _BELOW,
+            _UNIQUE_BELOW,
+            act=_look_in_slices,
+        ),
+        _op(
+            "a content that was run, in a subfolder",
+            _sent("x/y/a.pdf", "x/y/a.pdf.ok"),
+            _SKIPPED,
+            tuple(f"failed/x/y/a.{end}" for end in ("pdf", "pdf.failed.txt", "pdf.ok")),
+            _UNIQUE_BELOW,
+            prepare=_has_run,
+            first=_ONCE,
+        ),
+        _op("success of a new content, and keep", _ran(OK), _ONCE, ("a.pdf", "done/a.txt"), _UNIQUE_KEPT),
+        _op(
+            "a content that was run, and keep",
+            _sent("a.pdf"),
+            _SKIPPED,
+            ("a.pdf",),
+            _UNIQUE_KEPT,
+            prepare=_has_run,
+            first=_ONCE,
+        ),
+        _op(
+            "success of a new content, far outside",
+            _ran(OK, "a.pdf.ok"),
+            _ONCE,
+            _outside(FAR, "pdf", "pdf.ok", "txt"),
+            _UNIQUE_NEAR,
+        ),
+        _op(
+            "a content that was run, near outside",
+            _sent("a.pdf", "a.pdf.ok"),
+            _SKIPPED,
+            _outside(NEAR, "pdf", "pdf.failed.txt", "pdf.ok"),
+            _UNIQUE_NEAR,
+            prepare=_has_run,
+            first=_ONCE,
+        ),
+        _op(
+            "a content that was run, far outside, in slices",
+            _sent("a.pdf", "a.pdf.ok"),
+            _SKIPPED,
+            _outside(FAR, "pdf", "pdf.failed.txt", "pdf.ok"),
+            _UNIQUE_FAR,
+            prepare=_has_run,
             act=_look_in_slices,
             first=_ONCE,
         ),

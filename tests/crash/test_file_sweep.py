@@ -19,7 +19,20 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kill
 
 
 # What others show in less time.
-_SLOW = {"files: success in a subfolder, far outside"}
+_SLOW = {
+    f"files: {name}"
+    for name in (
+        "success in a subfolder, far outside",
+        "take a new content from a subfolder, in slices",
+        "a content that was run, in a subfolder",
+        "success of a new content, and keep",
+        "a content that was run, and keep",
+        "success of a new content, far outside",
+        "a content that was run, near outside",
+        "a content that was run, far outside, in slices",
+    )
+}
+assert OPERATIONS.keys() >= _SLOW
 _PARAMS = [
     pytest.param(each, id=name, marks=pytest.mark.slow if name in _SLOW else ()) for name, each in OPERATIONS.items()
 ]
