@@ -7,6 +7,7 @@ before or if it has changed. `claim` and `triage` act on the judgement.
 from __future__ import annotations
 
 import errno
+import functools
 
 import msgspec
 
@@ -84,9 +85,15 @@ class Judge:
 
     def __init__(self, session: Session) -> None:
         self._spool, self._settings, self._clock, _ = session
-        self.owners = trust.owners(session.spool, session.settings)
-        """The users whose files are taken (P10); None: all."""
         self.blame = Blame(session.spool, clock=session.clock)
+
+    @functools.cached_property
+    def owners(self) -> frozenset[int] | None:
+        """The users whose files are taken (P10); None: all.
+
+        Found at the first use, so a worker can start while the spool is out of reach. Raises OSError.
+        """
+        return trust.owners(self._spool, self._settings)
 
     def judge_file(self, name: str) -> Judged:
         """Say what pending/`name` is.

@@ -371,6 +371,22 @@ def test_a_command_that_ends_by_a_signal_around_a_stop_is_released(
     assert rig.command.waited_after_s == pytest.approx(waited_s)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no folder that is in use")
+def test_a_worker_starts_while_the_spool_is_out_of_reach(desk: Desk) -> None:
+    """P9: one that was started just before the spool went away is there when the spool is back, and takes drops."""
+    root = desk.spool.root
+    os.rename(root, f"{root}.away")
+    ours, theirs = Pipe()
+    worker = Worker(theirs, desk.session, worker="w9", cwd=os.path.dirname(root))
+    os.rename(f"{root}.away", root)
+    work_off(worker, desk.drop("job.json", {"command": "exit 0"}))
+    assert listing(desk.spool) == {"done": ["job.json"]}
+    worker._free[0].close()
+    worker._stripes.close()
+    ours.close()
+    theirs.close()
+
+
 def test_no_name_is_claimed_in_the_second_after_a_request_to_stop(rig: Rig) -> None:
     """P9: the supervisor may get its signal last. A job that this system's end gave back must not start once more."""
     rig.worker._link.names.append(rig.name)
