@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,22 @@ def most_at_once(witness: Witness, beginning: str) -> int:
     return most
 
 
+def save(path: Path, text: str) -> None:
+    """Replace a file as an editor does: a pool that reads meanwhile finds the old text or the new one."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
+def in_order(numbers: list[int]) -> int:
+    """The most numbers that are left in order if the others are taken out."""
+    ends: list[int] = []  # the lowest number that ends a row of each length
+    for number in numbers:
+        at = bisect.bisect(ends, number)
+        ends[at : at + 1] = [number]
+    return len(ends)
+
+
 def test_limits_hold_over_two_pools(spool: SpoolDir, tmp_path: Path) -> None:
     """Two pools run a queue of two slots and keys of one place, drops among them, and other jobs pass (P12)."""
     witness = Witness(tmp_path / "witness")
@@ -48,7 +65,7 @@ def test_limits_hold_over_two_pools(spool: SpoolDir, tmp_path: Path) -> None:
 def test_short_jobs_of_a_serial_queue_run_one_at_a_time(spool: SpoolDir, tmp_path: Path, processes: str) -> None:
     """A pool that looks ahead in a queue of one slot runs its jobs about in order, never two at once (P12).
 
-    A name whose worker was held up is offered again, so on a busy machine those that were at hand may overtake it.
+    Names whose worker is held up are offered again, so on a busy machine any number of jobs may overtake a few.
     """
     witness = Witness(tmp_path / "witness")
     queuectl(spool, "config", "set", "queues.mail.slots", "1")
@@ -59,9 +76,9 @@ def test_short_jobs_of_a_serial_queue_run_one_at_a_time(spool: SpoolDir, tmp_pat
     with Pool(spool, "--drain", count=4) as pool:
         assert pool.wait() == 0
     ends_with(spool, {DONE: 80, PENDING: 0})
-    started = [job_id for kind, job_id, _, _ in witness.lines() if kind == "S" and job_id.startswith("mail")]
-    assert sorted(started) == [f"mail{n:02}" for n in range(60)]
-    assert all(abs(at - int(job_id[4:])) <= 16 for at, job_id in enumerate(started)), started
+    started = [int(each[4:]) for kind, each, _, _ in witness.lines() if kind == "S" and each.startswith("mail")]
+    assert sorted(started) == list(range(60))
+    assert in_order(started) >= 30, started  # in any order it would be 13 or so
     assert most_at_once(witness, "mail") == 1
 
 
@@ -75,15 +92,20 @@ def test_running_pool_uses_a_changed_limit_and_pauses_a_queue(spool: SpoolDir, t
         pool.event("started", "m0")
         queue.enqueue(witness.command(), id="other")
         pool.event("succeeded", "other")
-        assert len(names_in(spool, RUNNING)) == 1
-        reasons = json.loads(queuectl(spool, "why", "m1", "--json"))["reasons"]
-        assert reasons[0]["kind"] == "queue_full"
+        wait_until(lambda: names_in(spool, RUNNING) == ["m0.json"])  # one may be tried for a moment
+        reasons = wait_until(
+            lambda: (
+                (found := json.loads(queuectl(spool, "why", "m1", "--json"))["reasons"])
+                and found[0]["kind"] == "queue_full"
+                and found
+            )
+        )
         assert "1 of 1 run (m0)" in reasons[0]["text"]
         settings = Path(spool.settings_path)
         good = settings.read_text()
-        settings.write_text(good + '\n[queues.scans]\nslots = "many"\n')
+        save(settings, good + '\n[queues.scans]\nslots = "many"\n')
         wait_until(lambda: any("the settings stay as they were" in str(event) for event in pool.events))
-        settings.write_text(good)
+        save(settings, good)
         queuectl(spool, "config", "set", "queues.mail.slots", "3")
         for job_id in ids[:3]:
             pool.event("started", job_id)
