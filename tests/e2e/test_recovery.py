@@ -146,6 +146,7 @@ def test_a_retry_waits_for_what_the_failed_run_has_left(spool: SpoolDir, tmp_pat
         pool.event("alive")
         queuectl(spool, "enqueue", "--id", "other", "--command", SUCCEED)
         pool.event("succeeded", "other")
+        wait_until(lambda: witness.exists() and witness.read_text())
         assert witness.read_text().split() == ["S"]
         go.touch()
         assert pool.wait() == 0
