@@ -104,6 +104,7 @@ def test_busy_pool_refuses_and_delays_drops_at_once(spool: SpoolDir, tmp_path: P
         assert pool.event("rejected")
         go_on.touch()
         pool.event("succeeded", "soon")
+        assert pool.wait() == 0
     assert len(spool.job_names("done")) == 3
 
 
