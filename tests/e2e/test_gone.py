@@ -73,6 +73,12 @@ def test_workers_that_cannot_make_a_lease_wait(spool: SpoolDir) -> None:
         immutable(spool.lease_dir, False)
 
 
+def take_away(folder: str) -> None:
+    """Delete a folder. By a rename first: who writes meanwhile would put a file where others are being deleted."""
+    os.rename(folder, folder + ".old")
+    shutil.rmtree(folder + ".old")
+
+
 def gated(path: Path) -> str:
     """A command that prints, then waits until there is a file."""
     return f"echo printed; while [ ! -e {path} ]; do sleep 0.02; done"
@@ -87,7 +93,7 @@ def test_a_folder_that_is_deleted_is_made_again(spool: SpoolDir, tmp_path: Path)
         pool.event("started", "good")
         pool.event("started", "bad")
         for folder in ("done", "dlq", "logs"):
-            shutil.rmtree(spool.folder(folder))
+            take_away(spool.folder(folder))
         gate.touch()
         pool.event("succeeded", "good")
         pool.event("failed", "bad")
@@ -95,7 +101,7 @@ def test_a_folder_that_is_deleted_is_made_again(spool: SpoolDir, tmp_path: Path)
         assert [Path(spool.log_path(each, 1)).read_text() for each in ("good", "bad")] == ["printed\n", "printed\n"]
         wait_until(lambda: len(set(troubles(pool, "restored"))) == 3)  # each is told by one worker or by both
         for folder in ("pending", "tmp", "running"):
-            shutil.rmtree(spool.tmp_dir if folder == "tmp" else spool.folder(folder))
+            take_away(spool.tmp_dir if folder == "tmp" else spool.folder(folder))
         wait_until(lambda: len(set(troubles(pool, "restored"))) == 6)
         write_drop(spool, "after.json", {"command": "echo printed"})
         pool.event("succeeded", "after")
@@ -108,7 +114,7 @@ def test_a_run_whose_folder_is_deleted_ends(spool: SpoolDir, tmp_path: Path) -> 
     queuectl(spool, "enqueue", "--id", "job", "--command", "sleep 60")
     with Pool(spool, count=1) as pool:
         pool.event("started", "job")
-        shutil.rmtree(spool.folder("running"))
+        take_away(spool.folder("running"))
         assert pool.event("vanished", "job")["outcome"] == "cancelled"
         queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
         pool.event("succeeded", "next")
@@ -124,9 +130,8 @@ def test_a_pool_ends_with_its_spool(spool: SpoolDir, tmp_path: Path, how: str) -
         pool.event("started", "job")
         pid = int(wait_until(lambda: daemon.exists() and daemon.read_text().strip()))
         if how == "without its machinery":
-            shutil.rmtree(spool.lease_dir)
+            take_away(spool.lease_dir)
         else:
-            # By a rename first: a worker that writes meanwhile would put a file where others are being deleted.
             os.rename(spool.root, spool.root + ".old")
             if how == "replaced":
                 subprocess.run([sys.executable, "-m", "queuectl", "init", spool.root], check=True, capture_output=True)
