@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -30,8 +31,9 @@ def _modes(spool: SpoolDir) -> dict[str, int]:
     found = {}
     for folder in PRIVATE:
         for path in Path(spool.root, folder).iterdir():
-            if path.is_file() and path.name != "README.txt":
-                found[f"{folder}/{path.name}"] = stat.S_IMODE(path.stat().st_mode)
+            with contextlib.suppress(FileNotFoundError):  # a pool that ends writes its page through tmp/
+                if path.is_file() and path.name != "README.txt":
+                    found[f"{folder}/{path.name}"] = stat.S_IMODE(path.stat().st_mode)
     return found
 
 
