@@ -131,8 +131,8 @@ class Bridge:
     def _lose(self, why: str) -> None:
         """There is no scheduler: the worker forgets the nodes, so send them anew even if they are the same."""
         self._nodes = {}
+        self._give_up(why)  # first, as when a node goes: who hears of the loss knows what all calls came to
         self._tell_lost(why)
-        self._give_up(why)
 
     # -------------------------------------------------------------------------------------------- to the cluster
 

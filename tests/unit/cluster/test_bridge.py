@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
-from queuectl.cluster import bridge, frames
+from queuectl.cluster import bridge, carrier, frames
 
 
 def test_the_present_dask_worker_of_a_node_stays() -> None:
@@ -41,6 +42,20 @@ def test_the_same_nodes_are_told_again_after_a_loss() -> None:
         made._follow(workers)
         made._lose("no answer")
     assert [each.words[0] for each in told.frames] == [frames.NODES, frames.LOST, frames.LOST] * 2
+
+
+def test_calls_are_lost_before_the_loss_is_told() -> None:
+    """Whoever hears that there is no scheduler has heard of each open call what it came to."""
+
+    async def lose() -> list[object]:
+        told = Told()
+        made = bridge.Bridge(told, {})  # type: ignore[arg-type]
+        made._tell_lost("")
+        made._calls[7] = ("tls://a:1", asyncio.create_task(asyncio.sleep(0)))
+        made._lose("no answer")
+        return [each.words for each in told.frames]
+
+    assert asyncio.run(lose()) == [[frames.LOST], [frames.ARRIVAL, 7, carrier.LOST], [frames.LOST]]
 
 
 def test_a_reason_is_a_sentence() -> None:
