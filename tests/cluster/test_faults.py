@@ -161,8 +161,9 @@ def test_without_a_scheduler_nothing_is_claimed_and_nothing_is_lost(farm: Farm) 
     assert farm.overlaps() == []
 
 
+@pytest.mark.parametrize("farm", [(USUAL_LEASE_S, 300)], indirect=True, ids=["usual lease"])
 def test_a_cancelled_job_ends_on_its_node(farm: Farm) -> None:
-    """`queuectl cancel` ends the command on the node."""
+    """`queuectl cancel` ends the command on the node, which would go on for longer than a busy machine needs for it."""
     farm.queuectl("cancel", "x")
     farm.wait_for("x", "dlq")
     assert "end" not in farm.runs("x")

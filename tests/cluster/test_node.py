@@ -24,6 +24,8 @@ from tests.cluster.rig import PYTHON, Rig, ask, take_until, until
 
 pytestmark = pytest.mark.cluster
 SESSION = "head-1-abcd-c1"
+# Nothing ends a command by silence, however long a busy machine needs for the next dask worker.
+LEASE_S = 600.0
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ class Lease:
     def beat(self) -> Beat:
         """Prolong the lease."""
         last = self.last
-        request = BeatRequest(SESSION, self.hello.member, "spoolx", 30.0, last.token, last.grant)
+        request = BeatRequest(SESSION, self.hello.member, "spoolx", LEASE_S, last.token, last.grant)
         answer = say(self.carrier, protocol.BEAT, request)
         assert isinstance(answer, Beat)
         self.last = answer
