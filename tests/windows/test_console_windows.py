@@ -18,11 +18,14 @@ from tests.pool import SLEEP, Witness, queuectl
 CONSOLE = Path(__file__).with_name("console.py")
 
 
-def press_ctrl_c(spool: SpoolDir, times: int) -> subprocess.CompletedProcess[str]:
-    """Run a pool in a console and press Ctrl-C there once a job runs, then as soon as the pool says that it stops."""
+def press_ctrl_c(spool: SpoolDir, times: int, gate: Path) -> subprocess.CompletedProcess[str]:
+    """Run a pool in a console and press Ctrl-C there once a job runs, then as soon as the pool says that it stops.
+
+    Once it has said so after the last time, the file `gate` is there.
+    """
     pool = [sys.executable, "-m", "queuectl", "--spool", spool.root, "worker", "start", "--log-format", "json"]
     return subprocess.run(
-        [sys.executable, str(CONSOLE), str(times), *pool],
+        [sys.executable, str(CONSOLE), str(times), str(gate), *pool],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -35,17 +38,19 @@ def press_ctrl_c(spool: SpoolDir, times: int) -> subprocess.CompletedProcess[str
 
 def test_ctrl_c_lets_the_running_job_end(spool: SpoolDir, tmp_path: Path) -> None:
     """P9: Ctrl-C stops the pool gracefully: the job that runs ends and is recorded, the next one stays waiting."""
-    queuectl(spool, "enqueue", "--id", "runs", "--max-retries", "0", "--", *Witness(tmp_path / "w").command(seconds=2))
+    gate = tmp_path / "gate"
+    command = Witness(tmp_path / "w").command(seconds=f"@{gate}")
+    queuectl(spool, "enqueue", "--id", "runs", "--max-retries", "0", "--", *command)
     queuectl(spool, "enqueue", "--id", "waits", "--priority", "-1", "--", *SLEEP)
-    done = press_ctrl_c(spool, 1)
+    done = press_ctrl_c(spool, 1, gate)
     assert done.returncode == 0, done.stdout
     assert listing(spool) == {"done": ["runs.json"], "pending": ["waits,prio=-1.json"]}, done.stdout
 
 
-def test_ctrl_c_twice_puts_the_running_job_back(spool: SpoolDir) -> None:
+def test_ctrl_c_twice_puts_the_running_job_back(spool: SpoolDir, tmp_path: Path) -> None:
     """P9: pressed again, Ctrl-C ends the run now; the job goes back uncounted although it may not be retried."""
     queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--", *SLEEP)
-    done = press_ctrl_c(spool, 2)
+    done = press_ctrl_c(spool, 2, tmp_path / "gate")
     assert done.returncode == 0, done.stdout
     assert listing(spool) == {"pending": ["job.json"]}, done.stdout
     events = [event.event for event in spool.read("pending", only(spool, "pending")).record.history]

@@ -349,7 +349,7 @@ def test_terminate_ends_child_and_grandchild(bench: Bench) -> None:
     until(beat.exists)
     began_s = time.monotonic()
     ended = bench.terminate(0.2)
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 40  # of the 60 s that it lasts
     assert ended.exit_code != 0
     assert not beats(beat)
     disk.unlink(str(bench.output_path))  # nobody holds it any more
