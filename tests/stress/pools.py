@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from queuectl.model.lifecycle import RUNNING
 from queuectl.spool.folder import SpoolDir
 from tests.pool import Pool, children, kill
 
@@ -17,6 +18,14 @@ from tests.pool import Pool, children, kill
 def seed() -> int:
     """Return `QUEUECTL_STORM_SEED`, or a random number: the choices of one storm."""
     return int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6))))
+
+
+def is_empty(spool: SpoolDir) -> bool:
+    """Return whether no job waits or runs.
+
+    A job that goes back to pending/ between the two listings is in neither of them, so they are made twice.
+    """
+    return not any(spool.waiting_names() or spool.job_names(RUNNING) for _ in range(2))
 
 
 class Pools:

@@ -19,12 +19,12 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.flows import boards
-from queuectl.model.lifecycle import DONE, RUNNING
+from queuectl.model.lifecycle import DONE
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Witness, queuectl
 from tests.stress.intervals import gaps, most
-from tests.stress.pools import Pools, seed
+from tests.stress.pools import Pools, is_empty, seed
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
@@ -70,7 +70,7 @@ class GateStorm:
         acts = [self.pools.kill_worker] * 6 + [self.pools.kill_command] * 3 + [self.stop_worker] * 3
         acts += [self.pools.kill_pool, self.delete_board, self.tear_board, self.stop_command]
         until_s = time.monotonic() + self.seconds
-        while time.monotonic() < until_s and self._jobs_left():
+        while time.monotonic() < until_s and not is_empty(self.spool):
             act = self.rng.choice(acts)
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 self.done[act.__name__] += act()
@@ -78,9 +78,6 @@ class GateStorm:
             self.stalls.go_on(time.monotonic())
             self.pools.replace_the_dead()
         self.stalls.go_on(float("inf"))
-
-    def _jobs_left(self) -> bool:
-        return bool(self.spool.waiting_names() or self.spool.job_names(RUNNING))
 
     def stop_worker(self) -> bool:
         """SIGSTOP a worker for a while: slow is not dead."""
@@ -104,7 +101,7 @@ class GateStorm:
     def drain(self) -> None:
         """Let the pools finish; stop them."""
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not self._jobs_left(), 120)
+            wait_until(lambda: is_empty(self.spool), 120)
         self.pools.stop()
 
 

@@ -27,13 +27,13 @@ from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Witness, children, queuectl
-from tests.stress.pools import Pools, seed
+from tests.stress.pools import Pools, is_empty, seed
 from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
 PRODUCER = Path(__file__).with_name("producer.py")
-DRAIN_S = 60.0
+DRAIN_S = 150.0
 
 
 class Killed(NamedTuple):
@@ -170,9 +170,7 @@ class Storm:
 
     def _is_over(self) -> bool:
         self._replace_the_dead()
-        if self.producer.poll() is None:
-            return False
-        return not self.spool.waiting_names() and not self.spool.job_names(RUNNING)
+        return self.producer.poll() is not None and is_empty(self.spool)
 
     def close(self) -> None:
         """End what an assertion has left."""

@@ -21,12 +21,12 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import DamagedRecordError
-from queuectl.model.lifecycle import DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import DONE, PENDING
 from queuectl.spool import key_notes
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Witness
-from tests.stress.pools import Pools, seed
+from tests.stress.pools import Pools, is_empty, seed
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
@@ -143,9 +143,7 @@ class UniqueStorm:
             self.pools.replace_the_dead()
 
     def _is_busy(self) -> bool:
-        return any(each.poll() is None for each in self.producers) or bool(
-            self.spool.waiting_names() or self.spool.job_names(RUNNING)
-        )
+        return any(each.poll() is None for each in self.producers) or not is_empty(self.spool)
 
     def kill_producer(self) -> bool:
         """SIGKILL a producer, whatever it has acknowledged."""
