@@ -107,10 +107,11 @@ def most(starts: list[float], window_s: float) -> int:
 
 @pytest.mark.slow
 def test_no_window_holds_more_starts_over_four_pools(spool: SpoolDir, tmp_path: Path) -> None:
-    """Whatever is killed or stopped: no window of 2 s holds 21 starts, and the rate is used (P12)."""
+    """Whatever is killed or stopped: no window of 2 s holds 21 starts, and jobs go on (P12)."""
     storm = RateStorm(spool, tmp_path, chosen := seed())
     try:
         storm.rage()
+        wait_until(lambda: len(names_in(spool, "done")) > STARTS * 2)
     finally:
         storm.pools.stop()
     on_record, by_commands = storm.on_record(), storm.by_commands()
@@ -128,7 +129,6 @@ def test_no_window_holds_more_starts_over_four_pools(spool: SpoolDir, tmp_path: 
     assert most(log, WINDOW_S) <= STARTS
     assert min(delays) > -0.002  # the instant in the log is rounded up
     assert most(list(by_commands.values()), max(0.01, WINDOW_S - delays[-1])) <= STARTS
-    assert len(on_record) > STARTS * 2
 
 
 # A pool whose wall clock is an hour behind while the file $SET_BACK exists, and which writes the true instant of each
