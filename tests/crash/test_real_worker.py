@@ -11,7 +11,8 @@ import pytest
 
 from queuectl.model.lifecycle import DONE
 from queuectl.spool.folder import SpoolDir
-from queuectl.worker import recorder
+from queuectl.worker import desk, recorder, run
+from tests.crash import driver
 from tests.crash.driver import OPERATIONS, Hands, Template
 from tests.crash.inject import Plan, injected
 from tests.helpers import wait_until
@@ -25,6 +26,10 @@ def test_an_outcome_that_the_disk_refuses_is_kept_until_it_is_on_record(
 ) -> None:
     """P4, P9: the append of the outcome fails with ENOSPC, twice more, and then the job is done after its one run."""
     monkeypatch.setattr(recorder, "_RETRY_SETTLE_S", (0.001,))
+    # What calls the worker makes is not to depend on how fast the machine is: see `_quick` in test_faults.
+    monkeypatch.setattr(desk, "_SAME_STAMP_S", 3600.0)
+    monkeypatch.setattr(run, "_LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr(driver, "_DEFAULTS", driver._DEFAULTS._replace(output_max=None))
     template = Template(OPERATIONS["work: success"], tmp_path)
     plan, hands = Plan(), Hands(template.copy(), "counting")
     with injected(plan):
