@@ -17,10 +17,12 @@ from textual.widgets import Input
 from queuectl.api import Spool
 from queuectl.cli.commands import top_actions
 from queuectl.cli.commands.top_app import TopApp
+from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_widgets import JobTable, Looked
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.monitor.rows import RunRow
 from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.survey import Survey
 from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
@@ -199,6 +201,25 @@ def test_cancel_asks_first(busy: SpoolDir) -> None:
 
     play(busy, act)
     assert "bb.json" in listing(busy)["dlq"]
+
+
+def test_a_key_goes_where_the_job_went(busy: SpoolDir) -> None:
+    """The next key is for the group to which the selected job went, even if it comes with the look that shows it."""
+
+    async def act(screen: Screen) -> None:
+        await screen.until(lambda: screen.app._found is not None)
+        await screen.press("j")
+        await screen.until(lambda: screen.selected == "bb")
+        await screen.look_no_more()
+        Spool(busy.root).cancel("bb")
+        found = Looker(Survey(busy, is_full=True, next_rows=50), 1.0, lambda _found: None)._look()
+        assert found is not None
+        screen.app.on_looked(Looked(found))
+        table = screen.app._table()
+        assert table is not None
+        assert (table.state, screen.selected) == (DLQ, "bb")
+
+    play(busy, act)
 
 
 def test_dead_job_is_retried(busy: SpoolDir) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import pty
 import select
@@ -12,6 +13,7 @@ import struct
 import sys
 import termios
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -65,15 +67,19 @@ class Terminal:
             assert left_s > 0 and self._read(left_s), f"no {texts} (gone: {gone!r}) on the screen:\n{self.text}"
         return self.text
 
-    def wait_for_row(self, text: str, timeout: float = 60.0) -> None:
-        """Read until a line that begins with `text` has another background than the lines around it."""
+    def wait_for_row(self, text: str, below: str = "", timeout: float = 60.0) -> None:
+        """Read until a line that begins with `text` has another background than most; the line above has `below`."""
         deadline = time.monotonic() + timeout
-        while not any(self._stands_out(line) for line, shown in enumerate(self.screen.display) if text in shown[:20]):
+        while not any(
+            text in shown[:20] and below in above and self._stands_out(line)
+            for line, (above, shown) in enumerate(itertools.pairwise(["", *self.screen.display]))
+        ):
             left_s = deadline - time.monotonic()
             assert left_s > 0 and self._read(left_s), f"no row {text!r} is selected:\n{self.text}"
 
     def _stands_out(self, line: int) -> bool:
-        return self.screen.buffer[line][0].bg != self.screen.buffer[line - 1][0].bg
+        backgrounds = Counter(self.screen.buffer[each][0].bg for each in range(self.screen.lines))
+        return self.screen.buffer[line][0].bg != backgrounds.most_common(1)[0][0]
 
     def wait_for_bytes(self, data: bytes, since: int = 0, timeout: float = 60.0) -> None:
         """Read until the program has sent `data`, counted from byte `since`."""

@@ -61,7 +61,7 @@ def test_keys_do_what_help_says(busy: SpoolDir) -> None:
         terminal.type("y")
         terminal.wait_for("bb is cancelled", "Dead 1, cancelled 1")
         # The selection went with the job; the one that died last comes first.
-        terminal.wait_for_row("bb")
+        terminal.wait_for_row("bb", below="Dead 1, cancelled 1")
         terminal.type("j")
         terminal.wait_for_row("dead")
         terminal.type(ENTER)

@@ -19,6 +19,7 @@ from textual.app import App, ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.driver import Driver
+from textual.widget import Widget
 from textual.widgets import DataTable, Footer, Input, Static
 
 from queuectl.api import Spool
@@ -187,13 +188,13 @@ class TopApp(App[int]):
                 place = table.place_of(before.name)
                 if place is not None:
                     table.move_cursor(row=place)
-                    table.focus()
+                    self._focus(table)
                     return
         if isinstance(self.screen_stack[0].focused, Input):
             return
         tables = self._tables()
         if tables and (chosen is None or chosen not in tables):
-            tables[0].focus()
+            self._focus(tables[0])
 
     def _tables(self) -> list[JobTable]:
         return [table for table in self.screen_stack[0].query(JobTable) if table.display]
@@ -203,13 +204,17 @@ class TopApp(App[int]):
         found = self.screen_stack[0].focused
         return found if isinstance(found, JobTable) else None
 
+    def _focus(self, widget: Widget) -> None:
+        """Send the next key there. `Widget.focus` would do so later, and a key may come before."""
+        self.screen_stack[0].set_focus(widget)
+
     def on_job_table_left(self, event: JobTable.Left) -> None:
         """Go on with the next group."""
         tables, table = self._tables(), self._table()
         place = tables.index(table) + event.step if table in tables else 0
         if 0 <= place < len(tables):
             tables[place].move_cursor(row=0 if event.step > 0 else tables[place].row_count - 1)
-            tables[place].focus()
+            self._focus(tables[place])
 
     # ---------------------------------------------------------------------------------------------- messages
 
@@ -287,7 +292,7 @@ class TopApp(App[int]):
         self._end_message()
         box.display, box.disabled = True, False
         self._show_keys()
-        box.focus()
+        self._focus(box)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while somebody types."""
@@ -313,7 +318,7 @@ class TopApp(App[int]):
         box.display, box.disabled = False, True
         self._show_keys()
         if tables := self._tables():
-            tables[0].focus()
+            self._focus(tables[0])
 
     # ------------------------------------------------------------------------------------------------ actions
 
