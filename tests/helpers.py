@@ -71,6 +71,12 @@ def wait_until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     return value
 
 
+def files_below(folder: Path, suffix: str = "") -> list[Path]:
+    """Every file below a folder from which others may take files and folders away, which `Path.rglob` does not bear."""
+    found = (Path(above, name) for above, _, names in os.walk(folder) for name in names if name.endswith(suffix))
+    return [path for path in found if path.is_file()]
+
+
 class Tree:
     """The folders and files of a tree, read once: to write them takes a third of the time of `shutil.copytree`."""
 

@@ -22,7 +22,7 @@ from queuectl.inbox.state import InboxState, read_all
 from queuectl.model import times
 from queuectl.spool.folder import SpoolDir
 from tests import file_sender
-from tests.helpers import LONG, wait_until
+from tests.helpers import LONG, files_below, wait_until
 from tests.pool import Pool, children, ends_with, kill, queuectl
 from tests.unit.inbox.file_post import a_tick_after
 
@@ -50,7 +50,7 @@ def checker(witness: Path) -> list[str]:
 
 def tree(folder: Path) -> list[str]:
     """Every file below a folder."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in files_below(folder))
 
 
 def test_files_run_and_go_where_they_belong(spool: SpoolDir, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_folders_run_and_go_where_they_belong(spool: SpoolDir, tmp_path: Path) -
         os.rename(inbox / "a" / "half.pdf.part", inbox / "a" / "half.pdf")
         failed = inbox / "failed" / "a" / "half.pdf"
         wait_until(failed.exists)
-        wait_until(lambda: len(list((inbox / "done").rglob("*.pdf"))) == 6)
+        wait_until(lambda: len(files_below(inbox / "done", ".pdf")) == 6)
         os.rename(failed, inbox / "a" / "half.pdf")
         wait_until(lambda: len(witness.read_text().splitlines()) == 8)
         wait_until(failed.exists)
@@ -131,7 +131,8 @@ def test_folders_run_and_go_where_they_belong(spool: SpoolDir, tmp_path: Path) -
 def _knows_all(state: InboxState) -> bool:
     """Whether a receiver has seen all subfolders that are there."""
     top = Path(state.path)
-    names = [path for path in top.rglob("*") if path.is_dir() and path.relative_to(top).parts[0] not in OURS]
+    folders = (Path(above, name) for above, names, _ in os.walk(top) for name in names)
+    names = [path for path in folders if path.relative_to(top).parts[0] not in OURS]
     return state.subfolders == len(names)
 
 
@@ -239,7 +240,7 @@ def storm(
             for each in under_way:
                 each.result()
         ends_with(spool, {"done": len(sent)})
-        wait_until(lambda: sum(len(list((each / "done").rglob("*.pdf"))) for each in (box, marked)) == len(sent))
+        wait_until(lambda: sum(len(files_below(each / "done", ".pdf")) for each in (box, marked)) == len(sent))
     finally:
         with pool:
             pass

@@ -14,7 +14,7 @@ from pathlib import Path
 from queuectl.inbox.state import InboxState, read_all
 from queuectl.spool.folder import SpoolDir
 from tests import file_sender
-from tests.helpers import make_spool, wait_until
+from tests.helpers import files_below, make_spool, wait_until
 from tests.pool import Pool
 
 SENDER = str(Path(file_sender.__file__))
@@ -146,4 +146,4 @@ class Scans:
 
     def tree(self) -> list[str]:
         """Every file below the inbox."""
-        return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.folder).as_posix() for path in files_below(self.folder))

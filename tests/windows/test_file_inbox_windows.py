@@ -16,7 +16,7 @@ import ctypes
 
 from queuectl.inbox.state import read_all
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import wait_until
+from tests.helpers import files_below, wait_until
 from tests.pool import Pool, ends_with, queuectl
 
 COPY = [
@@ -59,7 +59,7 @@ def configure(spool: SpoolDir, inbox: Path, **keys: object) -> None:
 
 def tree(folder: Path) -> list[str]:
     """Every file below a folder."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in files_below(folder))
 
 
 def test_files_that_are_open_wait_and_all_others_run(spool: SpoolDir, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from queuectl.spool.folder import SpoolDir
 from tests import file_sender
 from tests.e2e.test_file_inboxes import checker, configure, tree
 from tests.e2e.test_schedules import put, ticks
-from tests.helpers import LONG, wait_until
+from tests.helpers import LONG, files_below, wait_until
 from tests.pool import SUCCEED, Pool, Witness, ends_with, queuectl
 from tests.stress.test_unique_storm import UniqueStorm
 
@@ -66,7 +66,7 @@ def test_a_file_that_is_open_when_its_job_ends_is_moved_later(spool: SpoolDir, t
     configure(spool, {"path": str(inbox), "command": [*witness.command(seconds=witness.gate), "{file}"]}, settle_s=0.1)
     file_sender.send(str(inbox), "open.pdf", "plain")
     with Pool(spool, count=1) as pool:
-        (path,) = wait_until(lambda: witness.lines() and list((inbox / "working").rglob("open.pdf")))
+        (path,) = wait_until(lambda: witness.lines() and files_below(inbox / "working", "open.pdf"))
         with open(path, "rb"):
             witness.open_gate()
             wait_until(lambda: [row.name for row in read_all(spool)[0].rows] == ["open.pdf"])
