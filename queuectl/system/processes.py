@@ -23,6 +23,7 @@ _EXEC_WITHIN_S = 0.5
 _PS_FIELDS = "pid=,ppid=,pgid=,state=,lstart="
 _PS_TIME = "%a %b %d %H:%M:%S %Y"
 _DELETED = " (deleted)"
+_PAGE_BYTES = 4096
 
 
 class Process(NamedTuple):
@@ -87,6 +88,29 @@ def _listed_children(pid: int) -> list[int]:
                 found += map(int, file.read().split())
     return found
 
+
+class OwnChildren:
+    """The children of this process, listed often: through a handle that stays open, for a tenth of the cost.
+
+    For a process whose main thread starts all of its children and makes this object. The orphans that a subreaper gets
+    are children of its main thread, too. The list is complete: the system takes a child from it when it is reaped, and
+    that is up to this process (`child_pids` of another one may miss a child).
+    """
+
+    def __init__(self) -> None:
+        self._fd = -1
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self._fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+
+    def pids(self) -> set[int]:
+        """Return the pids of the children."""
+        try:
+            found = os.pread(self._fd, _PAGE_BYTES, 0)
+        except OSError:
+            return child_pids(os.getpid())
+        # The system ends a read before the first pid that does not fit into a page.
+        return set(map(int, found.split())) if len(found) < _PAGE_BYTES - 32 else child_pids(os.getpid())
 
 @functools.cache
 def _lists_children() -> bool:

@@ -64,9 +64,10 @@ class Slot:
         alive for as long as the worker lives (P5). Only a plain success, the usual case, keeps the lease: see
         `lease.outlives`.
 
-        With `is_free` the next run follows at once, and the worker has no descendant that could hold the lease. Then a
-        new lock could find only a process that has left the worker's family (with a handle that was passed on, or into
-        another PID namespace). It is found by the next lock, which is not put off for long.
+        With `is_free` the next run follows at once, and no descendant of the worker could hold the lease: each belongs
+        to a command that has inherited another one. Then a new lock could find only a process that has left the
+        worker's family (with a handle that was passed on, or into another PID namespace). It is found by the next lock,
+        which is not put off for long.
         """
         now_s = self._clock.monotonic()
         is_plain = is_plain and not self.desk.is_spoilt

@@ -66,7 +66,7 @@ class Ended(NamedTuple):
     killed: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
     is_last: bool = False
-    """The system says that no descendant of the worker is left, so nothing holds the lease of the run."""
+    """The system says that the worker has no child but commands, so nothing is left that could hold the lease."""
 
 
 class Spec(msgspec.Struct, frozen=True):

@@ -57,6 +57,7 @@ class Children:
         """The pids of commands that are being ended, which are reaped last of their run."""
         self.serial = 0
         """How many commands were started."""
+        self._listed = processes.OwnChildren()
         self.are_adopted = become_subreaper()
         """True if descendants that lose their parent become children of this process."""
         before = processes.children(os.getpid()) if self.are_adopted else []
@@ -87,7 +88,7 @@ class Children:
 
     def left(self) -> set[int]:
         """Return the pids of all children but the commands, as the system lists them."""
-        return processes.child_pids(os.getpid()) - self._commands - self._ending
+        return self._listed.pids() - self._commands - self._ending
 
     def drain(self) -> None:
         """Empty the wake-up pipe."""

@@ -145,9 +145,9 @@ class PosixExecutor:
         """See `base.Executor`."""
         statuses, has_others = self._children.reap()
         found = []
-        success = _SUCCESS if has_others or not self._children.are_adopted else _LAST_SUCCESS
         # All of these have ended, so one listing shows what each of them has left.
         others = self._children.left() if has_others and statuses else set()
+        success = _SUCCESS if others or not self._children.are_adopted else _LAST_SUCCESS
         for pid, status in statuses:
             process = self._running.pop(pid)
             left = process.list_left(others) if others else ()

@@ -345,7 +345,11 @@ def test_the_system_says_whether_a_command_has_left_nothing(bench: Bench) -> Non
     os.waitpid(left, 0)
     bench.start("sleep 60")
     beside = bench.process
-    assert not bench.run("true").is_last
+    assert bench.run("true").is_last == (not others)
+    assert not bench.run("setsid sleep 60 & echo $!").is_last
+    left = int(bench.printed.split()[-1])
+    os.kill(left, signal.SIGKILL)
+    os.waitpid(left, 0)
     beside._signal_group(signal.SIGKILL)
     bench.process = beside
     assert bench.end().exit_code == 128 + signal.SIGKILL
