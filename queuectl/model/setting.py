@@ -151,8 +151,8 @@ SETTINGS: tuple[Setting, ...] = (
         AUTO,
         "a whole number from 1 to 256, or auto",
         integer_or_auto(1, 256),
-        "Number of worker processes that share the slots of a pool (`worker start --count`). auto: one per slot up to "
-        "two per processor core.",
+        "Number of worker processes that share the slots of a pool (`worker start --count`). auto: one per slot, up to "
+        "one per processor core (on Windows and macOS two), and at least two.",
     ),
     Setting(
         "stop_grace_s",

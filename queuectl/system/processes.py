@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from typing import NamedTuple
 
 # `ps` and `lsof` may hang on a share that is out of reach.
@@ -98,10 +99,11 @@ class OwnChildren:
     """
 
     def __init__(self) -> None:
-        self._fd = -1
+        self._file: FileIO | None = None
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
-                self._fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+                self._file = FileIO(f"/proc/self/task/{os.getpid()}/children")
+        self._fd = -1 if self._file is None else self._file.fileno()
 
     def pids(self) -> set[int]:
         """Return the pids of the children."""
@@ -111,6 +113,7 @@ class OwnChildren:
             return child_pids(os.getpid())
         # The system ends a read before the first pid that does not fit into a page.
         return set(map(int, found.split())) if len(found) < _PAGE_BYTES - 32 else child_pids(os.getpid())
+
 
 @functools.cache
 def _lists_children() -> bool:

@@ -67,8 +67,11 @@ def test_names_of_a_lost_worker_are_queued_again(pool: StillPool) -> None:
     assert [pool.parts.core.queue.take() for _ in range(2)] == ["a.json", "b.json"] and calls == ["tick"]
 
 
-def test_a_worker_that_is_not_wanted_and_not_alive_is_forgotten(pool: StillPool) -> None:
+def test_a_worker_that_is_not_wanted_and_not_alive_is_forgotten(
+    pool: StillPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pool that is made smaller while a dead worker waits for its start does not keep it for ever."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     crew = pool.parts.crew
     pool.parts.sources()
     crew.scale(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 
 import pytest
 
@@ -65,10 +66,20 @@ def test_slots_are_spread_evenly(slots: int, processes: int, wanted: list[int]) 
     assert spread(slots, processes) == wanted
 
 
-@pytest.mark.parametrize(("slots", "wanted"), [(1, 1), (4, 4), (8, 4), (64, 4), (256, 5)])
-def test_few_slots_have_a_process_each(slots: int, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to two a core, which is fastest; beyond 60 slots for each, as many as it takes."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+@pytest.mark.parametrize(
+    ("system", "cores", "slots", "wanted"),
+    [
+        *[("linux", 4, slots, wanted) for slots, wanted in [(1, 1), (4, 4), (8, 4), (64, 4), (256, 5)]],
+        *[("linux", 1, slots, wanted) for slots, wanted in [(1, 1), (2, 2), (8, 2)]],
+        *[(system, 2, 8, 4) for system in ("darwin", "win32")],
+    ],
+)
+def test_few_slots_have_a_process_each(
+    system: str, cores: int, slots: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as are fastest, but never one alone for several slots; beyond 60 slots for each, as many as it takes."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(sys, "platform", system)
     assert (len(spread(slots, None)), sum(spread(slots, None))) == (wanted, slots)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -177,14 +178,14 @@ def test_a_daemon_is_spared_although_another_ended_while_a_run_was_ended(
     bench.run(daemon(tmp_path / "ending"))
     lasting, ending = pid_in(tmp_path / "lasting"), pid_in(tmp_path / "ending")
     bench.start(["sleep", "60"])
-    child_pids = processes.child_pids
+    pids = processes.OwnChildren.pids
 
-    def after_an_end(pid: int) -> set[int]:
+    def after_an_end(listed: processes.OwnChildren) -> set[int]:
         kill(ending)
         wait_until(lambda: (found := processes.find(ending)) is None or found.has_ended)
-        return child_pids(pid)
+        return pids(listed)
 
-    monkeypatch.setattr(processes, "child_pids", after_an_end)  # the last look of a run that is ended
+    monkeypatch.setattr(processes.OwnChildren, "pids", after_an_end)  # the last look of a run that is ended
     bench.terminate(5)
     bench.start(["sleep", "60"])
     bench.terminate(5)
@@ -264,6 +265,25 @@ def test_a_program_can_be_named_anything() -> None:
     finally:
         kill(pid)
         os.waitpid(pid, 0)
+
+
+def test_every_child_is_listed_however_many_there_are() -> None:
+    """P3: what is left beside commands is looked for in this list, which the system gives a page at a time."""
+    code = (
+        "import os, signal\n"
+        "from queuectl.system.processes import OwnChildren\n"
+        "listed, children = OwnChildren(), set()\n"
+        "for wanted in (0, 1, 3, 1100):\n"
+        "    while len(children) < wanted:\n"
+        "        children.add(os.fork())\n"
+        "        if 0 in children: signal.pause()\n"
+        "    assert listed.pids() == children, wanted\n"
+        "for pid in children: os.kill(pid, signal.SIGKILL)\n"
+        "assert listed.pids() == children, 'not reaped'\n"
+        "for pid in children: os.waitpid(pid, 0)\n"
+        "assert listed.pids() == set()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @pytest.mark.skipif(not Path("/bin/ps").exists(), reason="no ps(1)")
