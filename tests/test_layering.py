@@ -281,7 +281,7 @@ def _writes(node: ast.Call) -> bool:
 def _only_opens(path: Path, node: ast.Call) -> bool:
     """Whether an `os.open` neither makes nor empties a file, in one of the modules that read; or opens devnull."""
     flags = ast.unparse(node)
-    if _module(path) in ("system.files", "system.rights"):
+    if _module(path) in ("system.files", "system.rights", "system.processes"):
         return not any(word in flags for word in ("O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL"))
     return "devnull" in flags
 

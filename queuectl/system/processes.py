@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from io import FileIO
 from typing import NamedTuple
 
 # `ps` and `lsof` may hang on a share that is out of reach.
@@ -99,11 +98,10 @@ class OwnChildren:
     """
 
     def __init__(self) -> None:
-        self._file: FileIO | None = None
+        self._fd = -1
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
-                self._file = FileIO(f"/proc/self/task/{os.getpid()}/children")
-        self._fd = -1 if self._file is None else self._file.fileno()
+                self._fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
 
     def pids(self) -> set[int]:
         """Return the pids of the children."""
