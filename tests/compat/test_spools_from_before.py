@@ -140,7 +140,7 @@ def test_a_flow_that_an_earlier_version_has_half_split_is_finished(tmp_path: Pat
     assert verdict(spool) == "repairable"
     taken = Path(spool.root) / ".queuectl" / "taken"
     with Pool(spool):
-        wait_until(lambda: len(states(spool)) == 5 and set(states(spool).values()) == {"done"})
+        wait_until(lambda: sorted(states(spool).values()) == ["done"] * 5)  # a list may miss a job while it moves
         wait_until(lambda: [path.suffix for path in taken.iterdir()] == [".done"])  # may come after the last job
     ran = (tmp_path / "flow" / "log").read_text().split()
     assert sorted(ran) == ["a", "all", "b", "load", "sum"]
