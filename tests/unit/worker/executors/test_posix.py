@@ -340,6 +340,7 @@ def test_the_system_says_whether_a_command_has_left_nothing(bench: Bench) -> Non
     others = [each for each in processes.children(os.getpid()) if not each.has_ended]
     assert bench.run("true").is_last == (not others)
     assert not bench.run("setsid sleep 60 & echo $!").is_last
+    assert not bench.run("true").is_last, "what an earlier command has left could hold any lease"
     left = int(bench.printed)
     os.kill(left, signal.SIGKILL)
     os.waitpid(left, 0)
@@ -347,6 +348,7 @@ def test_the_system_says_whether_a_command_has_left_nothing(bench: Bench) -> Non
     beside = bench.process
     assert bench.run("true").is_last == (not others)
     assert not bench.run("setsid sleep 60 & echo $!").is_last
+    assert not bench.run("true").is_last
     left = int(bench.printed.split()[-1])
     os.kill(left, signal.SIGKILL)
     os.waitpid(left, 0)
