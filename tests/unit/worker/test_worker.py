@@ -538,6 +538,41 @@ def test_a_drop_that_is_not_on_disk_yet_keeps_its_stripe_from_the_other_slot(
     assert listing(spool) == {"done": sorted(["drop.json", f"{other}.json"])}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a drop is recorded before its command starts there")
+@pytest.mark.parametrize("ends", ["lasts", "is over at once", "is cancelled"])
+def test_a_drop_that_nothing_waits_behind_starts_before_the_disk_is_busy(two: TwoJobs, ends: str) -> None:
+    """P4: its record comes to the disk just after the start, or with the end; an order is obeyed in between, too."""
+    spool, link = two.desk.spool, two.worker._link
+
+    def is_drop(job_id: str) -> bool:
+        return b"history" not in Path(spool.path("running", f"{job_id}.json")).read_bytes()
+
+    drop = Path(spool.path("pending", "drop.json"))
+    drop.write_text(json.dumps({"command": "exit 0" if ends == "is over at once" else SLEEP}))
+    two.worker._work("drop.json")
+    (run,) = two.worker._runs
+    assert is_drop("drop") and run.due_s < two.worker._clock.monotonic() + 0.01
+    if ends == "is cancelled":
+        link._take_in(Cancel("drop", 1, "enough"))
+    elif ends == "lasts":
+        two.go_on(lambda: not is_drop("drop"))
+        stripe = FileLock(spool.stripe_path(names.stripe_of("drop")))
+        assert stripe.try_acquire()
+        stripe.close()
+        link._take_in(Cancel("drop", 1, "enough"))
+    two.go_on(lambda: not two.worker._runs)
+    found = spool.find("drop")
+    assert found is not None
+    events = [event.event for event in two.desk.record(found.state, found.name).history]
+    assert events == ["enqueued", "started", "succeeded" if ends == "is over at once" else "cancelled"]
+    drop.with_name("next.json").write_text(json.dumps({"command": SLEEP}))
+    link.names.append("other.json")
+    two.worker._work("next.json")
+    assert not is_drop("next"), "a name waits that may need the stripe"
+    link._take_in(Cancel("next", 1, "enough"))
+    two.go_on(lambda: not two.worker._runs)
+
+
 def test_a_defect_in_the_record_of_an_end_costs_the_run_of_its_slot_alone(
     two: TwoJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
