@@ -3,6 +3,7 @@ instruction (a small C program that reads the clock first; without a compiler, `
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,8 +11,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import floor, machine, peers, spools, table
 
@@ -58,100 +60,115 @@ class Stamp:
         Path(self._path).unlink(missing_ok=True)
 
 
+class Way(NamedTuple):
+    """A way to start a job: `send`, once `prepare` has done what does not count. Both get the job's tag."""
+
+    send: Callable[[int], None]
+    prepare: Callable[[int], object] = lambda _tag: None
+
+
 def series(
     stamp: Stamp, count: int, send: Callable[[int], None], prepare: Callable[[int], object] = lambda _tag: None
 ) -> list[float]:
     """Send `count` jobs one after the other, each to an idle pool; the waits in ms, without what `prepare` takes."""
+    return in_turns(stamp, count, {"": Way(send, prepare)})[""]
+
+
+def in_turns(stamp: Stamp, count: int, ways: Mapping[str, Way]) -> dict[str, list[float]]:
+    """Send `count` jobs in each of the ways, in turns, each when all is idle; the waits in ms."""
     stamp.forget()
     sent: dict[int, int] = {}
-    for tag in range(count + _WARM_UP):
-        prepare(tag)
-        sent[tag] = time.time_ns()
-        send(tag)
-        deadline = time.monotonic() + _PATIENCE_S
-        while tag not in stamp.seen() and time.monotonic() < deadline:
-            time.sleep(0.002)
-        time.sleep(0.03)  # what follows the run is over, and the pool waits again
+    tags: dict[str, list[int]] = {title: [] for title in ways}
+    for turn in range(count + _WARM_UP):
+        for title, way in ways.items():
+            tag = len(sent)
+            way.prepare(tag)
+            sent[tag] = time.time_ns()
+            way.send(tag)
+            deadline = time.monotonic() + _PATIENCE_S
+            while tag not in stamp.seen() and time.monotonic() < deadline:
+                time.sleep(0.002)
+            time.sleep(0.03)  # what follows the run is over, and all waits again
+            if turn >= _WARM_UP:
+                tags[title].append(tag)
     seen = stamp.seen()
-    return [(seen[tag] - sent[tag]) / 1e6 for tag in range(_WARM_UP, count + _WARM_UP) if tag in seen]
+    return {title: [(seen[tag] - sent[tag]) / 1e6 for tag in found if tag in seen] for title, found in tags.items()}
 
 
 def measure(parent: str, *, count: int, others: list[str]) -> None:
     """Measure and print."""
-    rows = []
-    with spools.folder(parent) as folder:
+    with contextlib.ExitStack() as ended:
+        folder = ended.enter_context(spools.folder(parent))
         stamp = Stamp(folder)
         spool = spools.make(folder)
-        drop = os.path.join(folder, "drop.json")
-
-        def write(command: str | list[str]) -> None:
-            Path(drop).write_text(json.dumps({"command": command}))
-
-        def rename(tag: int) -> None:
-            os.rename(drop, spool.path("pending", f"drop-{time.time_ns()}-{tag}.json"))
+        process = machine.Process(spools.pool(spool, 2), cwd=folder)
+        ended.callback(process.stop)
+        drops = _Drops(folder, spool.folder("pending"))
+        ways = {
+            "drop by rename, a list": Way(drops.rename, lambda tag: drops.write(stamp.words(tag))),
+            "drop by rename, through the shell": Way(drops.rename, lambda tag: drops.write(stamp.shell(tag))),
+            **_floor(folder, stamp, ended),
+        }
+        failed = []
+        for name in others:
+            if peers.ADAPTERS[name].waits:
+                try:
+                    ways[name] = _peer(name, ended.enter_context(spools.folder(parent)), stamp, ended)
+                except (RuntimeError, OSError) as error:
+                    failed.append([name, f"failed: {error}"[:60], "", "", ""])
+        time.sleep(1.5)
+        waits_ms = in_turns(stamp, count, ways)
 
         def enqueue(tag: int) -> None:
             machine.run(spools.queuectl(spool, "enqueue", "--command", stamp.shell(tag)), cwd=folder)
 
-        process = machine.Process(spools.pool(spool, 2), cwd=folder)
-        try:
-            time.sleep(1.5)
-            waits_ms = series(stamp, count, rename, lambda tag: write(stamp.shell(tag)))
-            rows.append(row("drop by rename, through the shell", waits_ms, count))
-            waits_ms = series(stamp, count, rename, lambda tag: write(stamp.words(tag)))
-            rows.append(row("drop by rename, a list", waits_ms, count))
-            rows.append(row("queuectl enqueue, from typing", series(stamp, count // 3, enqueue), count // 3))
-        finally:
-            process.stop()
-        rows += _floor(folder, stamp, count)
-        for name in others:
-            made = peers.ADAPTERS[name]
-            if made.waits:
-                rows.append(_peer(parent, name, stamp, count))
+        rows = [row(title, found, count) for title, found in waits_ms.items()]
+        rows.append(row("queuectl enqueue, from typing", series(stamp, count // 3, enqueue), count // 3))
     notes = [
-        "From before the call to the clock's reading at the start of the command; an idle pool of 2.",
+        "From before the call to the clock's reading at the start of the command; an idle pool of 2; all in turns.",
         "The floor: two bare processes of Python that make the same system calls.",
     ]
     if not stamp.compiled:
         notes.append("No C compiler here, so a shell and date stand in for the small program and are counted with it.")
-    table.show("B: latency, ms", ["", "p50", "p95", "max", "jobs"], rows, notes)
+    table.show("B: latency, ms", ["", "p50", "p95", "max", "jobs"], rows + failed, notes)
 
 
-def _floor(folder: str, stamp: Stamp, count: int) -> list[list[str]]:
-    """Measure `bench.floor` (Linux)."""
+class _Drops:
+    """Files that are written beside a folder, and renamed into it."""
+
+    def __init__(self, folder: str, pending: str) -> None:
+        self._pending = pending
+        self._drop = os.path.join(folder, f"{os.path.basename(os.path.dirname(pending))}.json")
+
+    def write(self, command: str | list[str]) -> None:
+        """Write the next one."""
+        Path(self._drop).write_text(json.dumps({"command": command}))
+
+    def rename(self, tag: int) -> None:
+        """Drop it."""
+        os.rename(self._drop, os.path.join(self._pending, f"drop-{time.time_ns()}-{tag}.json"))
+
+
+def _floor(folder: str, stamp: Stamp, ended: contextlib.ExitStack) -> dict[str, Way]:
+    """Start `bench.floor` (Linux) until the end."""
     if not sys.platform.startswith("linux"):
-        return []
-    bare, drop = os.path.join(folder, "bare"), os.path.join(folder, "bare.json")
+        return {}
+    bare = os.path.join(folder, "bare")
     process = machine.Process([sys.executable, floor.__file__, bare], cwd=folder)
-    try:
-        time.sleep(1.0)
-
-        def write(command: str | list[str]) -> None:
-            Path(drop).write_text(json.dumps({"command": command}))
-
-        def rename(tag: int) -> None:
-            os.rename(drop, os.path.join(bare, "pending", f"drop-{time.time_ns()}-{tag}.json"))
-
-        rows = []
-        for title, command in (("through the shell", stamp.shell), ("a list", stamp.words)):
-            waits_ms = series(stamp, count, rename, lambda tag, command=command: write(command(tag)))
-            rows.append(row(f"floor, {title}", waits_ms, count))
-        return rows
-    finally:
-        process.stop()
+    ended.callback(process.stop)
+    drops = _Drops(folder, os.path.join(bare, "pending"))
+    return {
+        "floor, a list": Way(drops.rename, lambda tag: drops.write(stamp.words(tag))),
+        "floor, through the shell": Way(drops.rename, lambda tag: drops.write(stamp.shell(tag))),
+    }
 
 
-def _peer(parent: str, name: str, stamp: Stamp, count: int) -> list[str]:
-    with spools.folder(parent) as folder:
-        peer = peers.ADAPTERS[name](folder, 2)
-        try:
-            peer.start()
-            time.sleep(1.5)
-            return row(name, series(stamp, count, lambda tag: peer.submit(stamp.shell(tag))), count)
-        except (RuntimeError, OSError) as error:
-            return [name, f"failed: {error}"[:60], "", "", ""]
-        finally:
-            peer.stop()
+def _peer(name: str, folder: str, stamp: Stamp, ended: contextlib.ExitStack) -> Way:
+    """Start another queue until the end."""
+    peer = peers.ADAPTERS[name](folder, 2)
+    ended.callback(peer.stop)
+    peer.start()
+    return Way(lambda tag: peer.submit(stamp.shell(tag)))
 
 
 def row(title: str, waits_ms: list[float], count: int) -> list[str]:
