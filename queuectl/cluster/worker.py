@@ -142,7 +142,7 @@ class ClusterWorker(Worker):
         """Work until the supervisor orders a stop or is gone; tell the nodes what they may forget."""
         super().run()
         if self._left:
-            self._link.report(Left([run.job_id for run in self._left], self._nodes.left_s()))
+            self._link.report(Left([run.claimed.job_id for run in self._left], self._nodes.left_s()))
             self._link.flush()
         self._nodes.close()
         self._nodes.board.remove()

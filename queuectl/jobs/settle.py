@@ -60,6 +60,14 @@ class Settlements:
         if copy != claimed.copy:
             disk.unlink(claimed.copy)
         claimed.copy = ""
+        self._release_stripe(claimed)
+
+    def leave(self, claimed: Claimed) -> None:
+        """Give back the stripe of a drop whose record is not on disk: the run is over, and left to the rescuer."""
+        if claimed.copy:
+            self._release_stripe(claimed)
+
+    def _release_stripe(self, claimed: Claimed) -> None:
         if claimed.stripe is None:
             self._stripes.of(claimed.job_id).release()
         else:

@@ -32,11 +32,11 @@ Steps = Generator[float, Ended | None, None]
 class Attended:
     """A run in progress in a slot."""
 
-    def __init__(self, slot: Slot, name: str, job_id: str) -> None:
+    def __init__(self, slot: Slot, name: str, claimed: Claimed) -> None:
         self.slot = slot
         self.name = name
         """The name that was suggested."""
-        self.job_id = job_id
+        self.claimed = claimed
         self.steps: Steps
         self.process: Process | None = None
         """The command, while the run waits for its end."""
@@ -75,21 +75,25 @@ class Attendant:
 
     def attend(self, slot: Slot, name: str, claimed: Claimed) -> Attended:
         """Return the run of a claimed job, before its first step."""
-        attended = Attended(slot, name, claimed.job_id)
+        attended = Attended(slot, name, claimed)
         attended.steps = self._steps(attended, name, claimed)
         return attended
 
-    @staticmethod
-    def give_up(attended: Attended) -> None:
+    def give_up(self, attended: Attended) -> None:
         """From the next step on, which is due now, end the command at once, and leave the run without an outcome."""
         process, attended.process = attended.process, None
         assert process is not None
 
         def steps() -> Steps:
             yield from process.terminate(0)
-            attended.slot.abandon()
+            self.leave(attended)
 
         attended.steps, attended.is_ending, attended.due_s = steps(), True, 0.0
+
+    def leave(self, attended: Attended) -> None:
+        """Leave a run whose command has ended to the rescuer, as if its worker had died."""
+        attended.slot.abandon()
+        self._settlements.leave(attended.claimed)
 
     def _steps(self, attended: Attended, name: str, claimed: Claimed) -> Steps:
         slot = attended.slot

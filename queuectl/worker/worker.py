@@ -245,7 +245,7 @@ class Worker:
         """
         if not run.is_given_up:
             self._link.retire()
-            self._link.report(Defect(run.name, run.job_id, describe(defect)))
+            self._link.report(Defect(run.name, run.claimed.job_id, describe(defect)))
             self._link.flush()
         run.is_given_up = True
         if run.process is not None:
@@ -255,7 +255,7 @@ class Worker:
         if run.is_ending:
             self._unsafe.append(run.slot)
         else:
-            run.slot.abandon()
+            self._attendant.leave(run)
             self._free.append(run.slot)
 
     # --------------------------------------------------------------------------------------------------- claim

@@ -598,6 +598,22 @@ def test_a_defect_in_the_record_of_an_end_costs_the_run_of_its_slot_alone(
     assert listing(two.desk.spool)["dlq"] == ["second.error.txt", "second.json"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a drop is recorded before its command starts there")
+@pytest.mark.parametrize("command", ["exit 0", SLEEP])
+def test_a_defect_gives_the_stripe_of_a_drop_back(
+    two: TwoJobs, monkeypatch: pytest.MonkeyPatch, command: str | list[str]
+) -> None:
+    """P5: the job is rescued while the worker still has another run, also if its record was not on disk."""
+    broken = "settle" if command == "exit 0" else "secure"
+    monkeypatch.setattr(two.settlements, broken, lambda *_: {}["no such thing"])
+    Path(two.desk.spool.path("pending", "drop.json")).write_text(json.dumps({"command": command}))
+    two.worker._work("drop.json")
+    two.go_on(lambda: not two.worker._runs)
+    assert [report.job_id for report in two.reports if isinstance(report, Defect)] == ["drop"]
+    assert [settled.to for settled in two.rescue()] == ["pending"]
+    assert two.desk.events("pending", "drop.json") == ["enqueued", "started", "abandoned"]
+
+
 def test_a_defect_while_a_command_runs_ends_the_command(two: TwoJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """P3: the job runs again, so nothing of this run may go on; the other run does."""
     over = Path(two.desk.spool.root, "over")
