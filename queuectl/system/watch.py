@@ -2,10 +2,11 @@
 
 An event is a hint, never a fact: a lost event delays work by at most one scan (promise P8).
 
-On Linux the supervisor's own loop waits for inotify's handle and reads it through watchdog's reader: without a thread
-the wake-up has one step less, and the process can fork. The watch requests only events that can mean a new file: moved
-to, created, closed after writing. (watchdog's own emitter also requests renames out of the folder, and waits up to
-0.5 s to pair each with a rename into it. Every claim renames a file out, so each drop after a claim would wait.)
+On Linux the supervisor's own loop waits for inotify's handle and reads it: without a thread the wake-up has one step
+less, and the process can fork. The usual event, a file in the watched folder, is taken from the bytes at once, because
+a drop waits for it; watchdog's reader handles all others. The watch requests only events that can mean a new file:
+moved to, created, closed after writing. (watchdog's own emitter also requests renames out of the folder, and waits up
+to 0.5 s to pair each with a rename into it. Every claim renames a file out, so each drop after a claim would wait.)
 
 Elsewhere watchdog's thread wakes the loop. On Windows watchdog passes on events only after `timeout` without a new one,
 so the timeout is short there.
@@ -16,15 +17,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
 import sys
 from collections import deque
 from collections.abc import Mapping
-from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 from queuectl.system.wakeup import Wakeup
 
 _WINDOWS_TIMEOUT_S = 0.05
+# struct inotify_event without its name: watch, mask, cookie, length of the name (inotify(7)).
+_HEAD = struct.Struct("iIII")
+_READ_BYTES = 64 * 1024
 # The most subfolders that are watched (Linux): a user's processes share some 10,000 to 1,000,000 watches.
 FOLLOWED_MOST = 2000
 
@@ -148,6 +152,8 @@ def _linux_events(*, is_deep: bool) -> _Events:
     only = CallbackId(0)
     wanted = Mask(InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE | InotifyConstants.IN_CLOSE_WRITE)
     wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a renamed folder is no longer the watched one
+    usual = frozenset((InotifyConstants.IN_MOVED_TO, InotifyConstants.IN_CREATE, InotifyConstants.IN_CLOSE_WRITE))
+    moved_to = InotifyConstants.IN_MOVED_TO
     if is_deep:
         wanted = Mask(wanted | InotifyConstants.IN_ATTRIB)
     below = Mask(wanted | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW)
@@ -164,6 +170,7 @@ def _linux_events(*, is_deep: bool) -> _Events:
                 raise
             self._is_reading = False  # no thread is in a read
             os.set_inheritable(self._inotify_fd, False)
+            os.set_blocking(self._inotify_fd, False)
             self.source = self._inotify_fd
             self._names: list[str] = []
             self._renamed: set[str] | None = None
@@ -214,12 +221,29 @@ def _linux_events(*, is_deep: bool) -> _Events:
 
         def collect(self, found: list[str], renamed: set[str] | None) -> bool:
             self._renamed = renamed
-            if wait([self.source], 0):
-                for event in self.read_events():
-                    self.handle_event(event)
+            try:
+                data = os.read(self.source, _READ_BYTES)
+            except BlockingIOError:
+                data = b""
+            start = 0
+            while start < len(data):
+                watched, mask, cookie, length = _HEAD.unpack_from(data, start)
+                start += _HEAD.size + length
+                name = data[start - length : start].rstrip(b"\0")
+                if mask in usual and watched == self._watched:
+                    found.append(os.fsdecode(name))
+                    self._note(found[-1], is_rename=mask == moved_to)
+                elif watched != -1 or mask & InotifyConstants.IN_Q_OVERFLOW:
+                    self.handle_event(InotifyEvent(watched, mask, cookie, name))
             found += self._names
             self._names.clear()
             return self._watched is not None and not self._moved_away
+
+        def _note(self, entry: str, *, is_rename: bool) -> None:
+            """Put `renamed` right after a change of an entry."""
+            if self._renamed is not None:
+                change = self._renamed.add if is_rename else self._renamed.discard
+                change(entry)
 
         def end(self) -> None:
             for sub in list(self._followed):
@@ -246,9 +270,7 @@ def _linux_events(*, is_deep: bool) -> _Events:
                     self._names.append(name)
                 elif not event.is_directory:
                     return
-                if self._renamed is not None:
-                    change = self._renamed.add if event.is_moved_to else self._renamed.discard
-                    change(f"{name}/" if event.is_directory else name)
+                self._note(f"{name}/" if event.is_directory else name, is_rename=event.is_moved_to)
 
         def on_watch_deleted(self, watched: WatchDescriptor) -> None:
             if watched == self._watched:
