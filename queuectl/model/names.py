@@ -31,6 +31,9 @@ _GENERATED = re.compile(GENERATED)
 SPLIT_AT_ONCE = 10_000
 _GENERATED_CHARS = len("YYYYMMDD-HHMMSS-UUUUUU-TTTT.json")
 _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)
+# Names without flags. No dot and no underscore in front of the ending, so that no name looks like that of an unfinished
+# file (`_TEMPORARY`).
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}\.json")
 # The usual names of jobs with an owner. No dot and no underscore in the owner, so that no name looks like that of an
 # unfinished file; names of other owners are parsed in full.
 _OWNED = re.compile(rf"({_GENERATED.pattern}),by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}})\.json")
@@ -255,7 +258,7 @@ def parse(file_name: str) -> NameParts | None:
     if len(file_name) == 5:
         return None
     stem = file_name[:-5]
-    if is_generated(stem):
+    if is_plain(file_name):
         return NameParts(stem, None, 0)
     if ",by=" in stem and (owned := _OWNED.fullmatch(file_name)) is not None:
         return NameParts(owned[1], None, 0, owned[2])
@@ -263,7 +266,7 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
     if AFTER in stem and (blocked := BLOCKED.fullmatch(file_name)) is not None:
         return NameParts(blocked[1], None, 0, after=blocked[2])
-    if (flagged := _FLAGGED.fullmatch(file_name)) is not None and "," in stem:
+    if "," in stem and (flagged := _FLAGGED.fullmatch(file_name)) is not None:
         found, due, day, time, micros, prio, owner, queue, key = flagged.groups("")
         due_at = times.from_name(due) if due else None
         if due_at is not None or not due:
@@ -302,13 +305,18 @@ def parse(file_name: str) -> NameParts | None:
     return NameParts(stem, due_at, priority, owner, arrived, queue, key, after, needs)
 
 
+def is_plain(file_name: str) -> bool:
+    """Return whether a name is that of a job without flags, and of the usual letters: `parse` finds only a stem."""
+    return _PLAIN.fullmatch(file_name) is not None and not opens_a_device(file_name)
+
+
 def is_temporary(file_name: str) -> bool:
     """Return whether queuectl ignores a name, because clients use it for unfinished or left-over files.
 
     True on Windows for names of devices, which other systems can create there: nothing may open or even check them.
     """
-    if is_generated(file_name[:-5]) and file_name.endswith(".json"):
-        return False  # most names, in a tenth of the time: a listing may have a million
+    if _PLAIN.fullmatch(file_name):  # most names, in a tenth of the time: a listing may have a million
+        return opens_a_device(file_name)
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
         return False
     if ",in=" in file_name and TIMED.fullmatch(file_name):

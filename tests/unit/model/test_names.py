@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from queuectl.model import names
 from tests.helpers import NOON_AT
@@ -256,6 +258,13 @@ def test_names_that_clients_use_while_they_write_are_left_alone(file_name: str) 
 def test_ordinary_names_are_not_taken_for_temporary(file_name: str) -> None:
     """A job whose name only reminds of a temporary file runs."""
     assert names.parse(file_name) is not None
+
+
+@given(st.from_regex(names._PLAIN, fullmatch=True))
+def test_a_plain_name_never_looks_unfinished(file_name: str) -> None:
+    """It is not looked up among the names that clients use, which takes ten times as long."""
+    assert names._temporary().search(file_name) is None
+    assert names.is_plain(file_name) and not names.is_temporary(file_name)
 
 
 def test_copies_are_told_from_other_strangers() -> None:
