@@ -214,6 +214,20 @@ class RunQueue:
                 return name
         return None
 
+    def take_new(self, name: str) -> bool:
+        """Do for a new name what `add` and `take` do together; return False if others wait or more must be known."""
+        if (
+            self._count
+            or not self._is_plain
+            or self._is_choosy
+            or name in self._known
+            or name in self._skipped
+            or not names.is_plain(name)
+        ):
+            return False
+        self._known.add(name)
+        return True
+
     def _pop(self, line: AnyLine) -> str | None:
         """Return the next key of a line, or None; some names may be limited."""
         if not isinstance(line, QueueTurns) and self._parking.is_closed(DEFAULT):

@@ -76,6 +76,8 @@ class Dispatcher:
         self._clock = clock
         self.jobs_left: int | None = None
         """How many runs may still end, or None for any number."""
+        self.has_news = False
+        """True if names were added since `feed` was called."""
         self._notify = notify
         self._pace = Pace()
         self._again = LaterTries(clock)
@@ -145,6 +147,7 @@ class Dispatcher:
         Return True if a slot is idle.
         """
         now_s = self._clock.monotonic()
+        self.has_news = False
         for name in self._again.take_due(now_s):
             self._queue.put_first(name)
         for worker in self._workers:
@@ -163,6 +166,21 @@ class Dispatcher:
         if idle:
             self._share(list(idle), now_s)
         return bool(idle)
+
+    def feed_new(self, name: str) -> bool:
+        """Suggest a new name to a worker without any names, if no other name waits; else return False.
+
+        Somebody may wait for the start of this job, and `add` and `feed` take as long as that.
+        """
+        if name in self._arrivals.files or self._left_to_start() <= 0:
+            return False
+        for worker in self._workers:
+            if not worker.outstanding and worker.may_get_names and worker.kind != NEEDING and worker.slots:
+                if not self._queue.take_new(name):
+                    return False
+                worker.feed([name], self._clock.monotonic(), {})
+                return True
+        return False
 
     def _route(self, now_s: float, name: str, worker: WorkerProcess) -> WorkerProcess:
         """Return the worker that gets a name: `worker`, unless another one has a lane of its queue."""
@@ -235,6 +253,7 @@ class Dispatcher:
     def add(self, names: list[str]) -> None:
         """Add names that may be new: from an event, a retry or a rescue. An arriving file among them has changed."""
         now_at = self._clock.now()
+        self.has_news = True
         for name in names:
             if name in self._arrivals:
                 self._queue.unskip(name, now_at)

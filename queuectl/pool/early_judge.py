@@ -77,6 +77,10 @@ class EarlyJudge:
             return self._saved_at_s + missing_s / SHARE
         return self._again[0][0] if self._again and len(self._queue) > free else None
 
+    def has_work(self, free: int) -> bool:
+        """Return whether `step` may have something to do; `free` workers have no names."""
+        return bool(self._again) or self._matters(free)
+
     def _matters(self, free: int) -> bool:
         return self._queue.has_unjudged and len(self._queue) > free
 

@@ -40,12 +40,16 @@ class Feeding:
 
     def step(self, _now_s: float) -> None:
         """Judge some drops if their order matters, then suggest names."""
-        if self._early_judge.has_any and self._may_feed():
+        if self._early_judge.has_any and self._early_judge.has_work(free := self._dispatcher.free) and self._may_feed():
             with self._core.breaker.guard():
-                self._early_judge.step(self._dispatcher.free)
+                self._early_judge.step(free)
         if self._may_feed():
             has_idle = self._dispatcher.feed(careful=self._core.breaker.errors > 0)
             self._scanner.arm(is_calm=has_idle or self._dispatcher.is_slow)
+
+    def feed_new(self, name: str) -> bool:
+        """Suggest a new name at once, if that is simple and nothing speaks against it; else return False."""
+        return self._may_feed() and not self._core.breaker.errors and self._dispatcher.feed_new(name)
 
     def due_s(self) -> float | None:
         """Return when a name must be suggested or judged without an event (monotonic), or None.
@@ -61,3 +65,26 @@ class Feeding:
             if judge_s is not None:
                 return judge_s if due_s is None else min(due_s, judge_s)
         return due_s
+
+
+class PromptFeeding:
+    """A duty of the loop, the first one: suggest the names that events have brought before anything else that is due.
+
+    On an idle pool somebody waits for them, and a tick may take longer than the start of a command.
+    """
+
+    def __init__(self, core: Core, scanner: Scanner, feeding: Feeding) -> None:
+        self._dispatcher = core.dispatcher
+        self._scanner = scanner
+        self._feeding = feeding
+
+    def step(self, now_s: float) -> None:
+        """Suggest new names."""
+        fresh, self._scanner.fresh = self._scanner.fresh, []
+        if fresh and not (len(fresh) == 1 and self._feeding.feed_new(fresh[0])):
+            self._dispatcher.add(fresh)
+        if self._dispatcher.has_news:
+            self._feeding.step(now_s)
+
+    def due_s(self) -> None:
+        """Return None: new names come with an event."""

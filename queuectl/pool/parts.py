@@ -26,7 +26,7 @@ from queuectl.pool.dispatcher import Dispatcher
 from queuectl.pool.drain import Drain
 from queuectl.pool.drops import Drops
 from queuectl.pool.early_judge import EarlyJudge
-from queuectl.pool.feeding import Feeding, Promotion
+from queuectl.pool.feeding import Feeding, Promotion, PromptFeeding
 from queuectl.pool.first_look import FirstLook
 from queuectl.pool.hooks import Hooks
 from queuectl.pool.housekeeping import Housekeeping
@@ -134,13 +134,15 @@ class Parts:
             lambda: self.crew.has_unready,
             lambda: self._inboxes is not None and not self._inboxes.is_drained,
         ]
+        feeding = Feeding(self.core, self._early_judge, self.scanner, self.control)
         return [
+            PromptFeeding(self.core, self.scanner, feeding),
             Promotion(self.core),
             ticks,
             self._schedules,
             self.scanner,
             RateWatch(self.core),
-            Feeding(self.core, self._early_judge, self.scanner, self.control),
+            feeding,
             FirstLook(self.core, self.crew, self._housekeeping),
             self.control,
             Drain(

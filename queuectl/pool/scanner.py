@@ -62,6 +62,8 @@ class Scanner:
         self._pending = FolderWatch([spool.folder(PENDING)], clock=self._clock, is_local=self.is_local)
         self._listed: tuple[list[str], list[str]] | None = None
         """A long listing, as long as nothing else can be there."""
+        self.fresh: list[str] = []
+        """The names that events have brought since the last round of the loop."""
         self._next_scan_s = -math.inf  # at once
         self._next_arm_s = 0.0
         self._calm_until_s = math.inf
@@ -75,8 +77,8 @@ class Scanner:
         return self._watch.source
 
     def receive(self) -> None:
-        """Add the names that events bring."""
-        self._core.dispatcher.add(self._watch.names())
+        """Receive the names that events bring; `PromptFeeding` takes them from `fresh`."""
+        self.fresh += self._watch.names()
 
     # ----------------------------------------------------------------------------------------------------- duty
 

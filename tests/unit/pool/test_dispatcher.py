@@ -6,6 +6,7 @@ import pytest
 
 from queuectl.jobs.verdict import (
     Alive,
+    Arriving,
     Busy,
     Gone,
     Open,
@@ -53,6 +54,35 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     dispatcher.settled(first, "a.json", counts=False)
     dispatcher.feed(careful=False)
     assert sum(len(worker.outstanding) for worker in workers) == 1
+
+
+def test_a_new_name_goes_to_an_idle_worker_at_once(spool: SpoolDir, clock: FakeClock) -> None:
+    """As `add` and `feed` would have it, and only where these would do nothing else."""
+    busy, idle = WorkerProcess(), WorkerProcess()
+    for worker in (busy, idle):
+        worker.is_ready = True
+    queue = RunQueue()
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatcher = Dispatcher([busy, idle], queue, arrivals, clock=clock, notify=lambda _: None)
+    assert dispatcher.feed_new("a.json") and list(busy.outstanding) == ["a.json"]
+    assert not dispatcher.feed_new("a.json"), "it is known"
+    assert dispatcher.feed_new("b.json") and list(idle.outstanding) == ["b.json"]
+    assert not dispatcher.feed_new("c.json"), "no worker is idle"
+    assert not queue.knows("c.json")
+    dispatcher.settled(idle, "b.json", counts=True)
+    for name in ("x,prio=5.json", "x,q=mail.json", "x,hold.json", ".x.json", "many.jsonl", "x,after=y.json", "x.txt"):
+        assert not dispatcher.feed_new(name) and not queue.knows(name)
+    queue.skip("skipped.json")
+    arrivals.add("half.json", Arriving(None, "it is not complete JSON"))
+    assert not dispatcher.feed_new("skipped.json") and not dispatcher.feed_new("half.json")
+    dispatcher.add(["first.json"])
+    assert not dispatcher.feed_new("second.json"), "another one waits"
+    assert queue.take() == "first.json"
+    dispatcher.jobs_left = 1  # for the job at the busy worker
+    assert not dispatcher.feed_new("d.json")
+    dispatcher.jobs_left = 2
+    assert dispatcher.feed_new("d.json") and list(idle.outstanding) == ["d.json"]
+    assert not queue.add(["d.json"], clock.now()), "a listing does not suggest it again"
 
 
 def test_a_slow_worker_that_starts_what_another_was_given_gets_names_again(spool: SpoolDir, clock: FakeClock) -> None:

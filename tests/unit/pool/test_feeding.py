@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from queuectl.jobs.verdict import Busy
-from queuectl.pool.feeding import Feeding
+from queuectl.pool.feeding import Feeding, PromptFeeding
 from tests.unit.pool.conftest import StillPool
 
 
@@ -39,3 +39,51 @@ def test_no_loop_without_a_wait_while_nothing_may_start(pool: StillPool, block: 
     feeding.step(pool.clock.monotonic())
     assert feeding.due_s() is None
     assert not core.dispatcher.is_empty
+
+
+@pytest.fixture
+def prompt(pool: StillPool) -> PromptFeeding:
+    """The first duty of a pool whose worker is ready."""
+    parts = pool.parts
+    parts.core.workers[0].is_ready = True
+    first = parts.duties()[0]
+    assert isinstance(first, PromptFeeding)
+    return first
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a.json"], ["a,prio=5.json"], ["20261124-031500-000001-aaaa.json", "20261124-031500-000000-aaaa.json"]],
+)
+def test_the_names_of_events_go_to_workers_before_anything_else(
+    pool: StillPool, prompt: PromptFeeding, names: list[str]
+) -> None:
+    """Whether they go the short way or not; each is there once."""
+    core, scanner = pool.parts.core, pool.parts.scanner
+    scanner.fresh += names
+    prompt.step(pool.clock.monotonic())
+    assert list(core.workers[0].outstanding) == [names[-1]]
+    assert all(core.queue.knows(name) for name in names) and scanner.fresh == []
+    prompt.step(pool.clock.monotonic())
+    assert len(core.workers[0].outstanding) == 1 and len(core.queue) == len(names) - 1
+
+
+@pytest.mark.parametrize("block", [pause, stop, trip])
+def test_no_name_of_an_event_goes_to_a_worker_while_nothing_may_start(
+    pool: StillPool, prompt: PromptFeeding, block: Callable[[StillPool], None]
+) -> None:
+    """It waits with the others."""
+    block(pool)
+    pool.parts.scanner.fresh.append("a.json")
+    prompt.step(pool.clock.monotonic())
+    assert not pool.parts.core.workers[0].outstanding and len(pool.parts.core.queue) == 1
+
+
+def test_after_an_error_of_the_machine_one_name_at_a_time_is_tried(pool: StillPool, prompt: PromptFeeding) -> None:
+    """P9: the short way is not for a time in which each start is a trial."""
+    core = pool.parts.core
+    trip(pool)
+    pool.clock.advance(60)
+    pool.parts.scanner.fresh += ["a.json"]
+    prompt.step(pool.clock.monotonic())
+    assert list(core.workers[0].outstanding) == ["a.json"] and core.breaker.errors
