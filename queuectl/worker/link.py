@@ -76,24 +76,23 @@ class Link:
     # -------------------------------------------------------------------------------------------------- orders
 
     def wait(self, timeout_s: float | None) -> None:
-        """Wait until an order comes or a command may have ended (None: without limit), and receive the orders.
+        """Wait until an order comes or a command may have ended (None: without limit), and receive one order.
 
-        May end early.
+        May end early. The next order comes with the next call, because a drop may wait for this one.
 
         Raises:
             OSError: the system cannot wait.
         """
         channel = self.channel
-        has_message = channel.wait(timeout_s)
-        while has_message:
-            try:
-                order = channel.receive()
-            except (EOFError, OSError):
-                channel.disconnect()
-                self.stop()
-                return
-            self._take_in(order)
-            has_message = channel.wait(0)
+        if not channel.wait(timeout_s):
+            return
+        try:
+            order = channel.receive()
+        except (EOFError, OSError):
+            channel.disconnect()
+            self.stop()
+            return
+        self._take_in(order)
 
     def stop(self) -> None:
         """Claim no more jobs; end after the running job."""

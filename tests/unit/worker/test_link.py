@@ -54,10 +54,11 @@ class Ends:
         self.link = Link(self.worker, NoCommands(), clock)  # type: ignore[arg-type]  # an empty tuple is as good
 
     def order(self, *orders: Order) -> None:
-        """Send orders, and have them taken in."""
+        """Send orders, and have them taken in: one with each wait."""
         for order in orders:
             self.supervisor.send_bytes(pack_order(order))
-        self.link.wait(0)
+        for _ in orders:
+            self.link.wait(0)
 
     def reports(self) -> list[Report] | None:
         """The reports of one message; None if none was sent."""
