@@ -68,7 +68,7 @@ class Adopter:
         `held` keeps the stripe of the job's id, if it differs from the stripe of the file.
 
         Raises:
-            InvalidJobError: the drop names an id that the spool already holds.
+            InvalidJobError: the drop names an id that the spool already holds, or cannot be kept as a record.
             OSError: a problem of the machine, or of this file.
         """
         candidate, here = taken.candidate, taken.here
@@ -163,8 +163,7 @@ class Adopter:
         the replacement).
         """
         here, now_at = taken.here, self._clock.now()
-        data = record.frame(spec, events)
-        item = record.decode(data)
+        data, item = record.frame_checked(spec, events)
         standing = item.standing()
         waits_to_start = standing.ended_to not in (DONE, DLQ) and not (
             standing.last is not None and standing.last.event == STARTED

@@ -125,7 +125,7 @@ class Claims:
     def _claim(self, candidate: Candidate, lease: str) -> Claimed | Declined:
         judged: Whole | Drop | None = None
         if not candidate.is_published:
-            found = self._judge.judge_file(candidate.name)
+            found = self._judge.judge_file(candidate.name, is_adopted_next=True)
             if not isinstance(found, Whole | Drop):
                 here = Located(PENDING, candidate.name, self._spool.path(PENDING, candidate.name))
                 return self._decline(candidate, here, found)
@@ -175,7 +175,11 @@ class Claims:
                 put_back(self._session, taken.here, taken.candidate.name)
                 return Arriving(taken.sig, CHANGED)
         # Only a file with a generated name was not judged before, or a record that must not start unchanged.
-        drop: Content = judged if isinstance(judged, Drop) else self._judge.judge_content(taken.data, taken.sig)
+        drop: Content
+        if isinstance(judged, Drop):
+            drop = judged
+        else:
+            drop = self._judge.judge_content(taken.data, taken.sig, is_adopted_next=True)
         if not isinstance(drop, Drop):
             return self._decline(taken.candidate, taken.here, drop)
         return self._adopt(taken, drop.accepted, lease)

@@ -71,7 +71,7 @@ def candidate_of(name: str) -> Candidate | Held | Foreign:
     if names.is_held(name):
         return Held()
     if (parts := names.parse(name)) is not None:
-        if names.is_generated(parts.stem):
+        if parts.stem != stem and names.is_generated(parts.stem):
             return Candidate(name, parts, parts.stem, True)
     elif names.is_batch(name):
         parts = names.NameParts(name[: -len(".jsonl")], None, 0)
@@ -95,20 +95,21 @@ class Judge:
         """
         return trust.owners(self._spool, self._settings)
 
-    def judge_file(self, name: str) -> Judged:
-        """Say what pending/`name` is.
+    def judge_file(self, name: str, *, is_adopted_next: bool = False) -> Judged:
+        """Say what pending/`name` is; with `is_adopted_next` as in `judge_content`.
 
         Raises:
             OSError: a problem of the machine, or of this file, see `stuck`.
         """
         path = self._spool.path(PENDING, name)
         incomplete = None
+        written_at: float | None = None
         is_batch = names.is_batch(name)
         try:
             if is_batch:
                 content, incomplete, _ = lines.examine(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
             else:
-                content = self._spool.read_document(path, patience_s=sharing.GLANCE_S)
+                content, written_at = self._spool.read_drop(path, patience_s=sharing.GLANCE_S)
         except FileNotFoundError:
             return Gone()
         except files.NotRegularError:
@@ -125,13 +126,21 @@ class Judge:
             why, hint = (incomplete.why, incomplete.hint) if incomplete is not None else ("", "")
             return Arriving(content.sig, why, hint)
         is_record = record.exact(content.data) is not None
-        judged = Whole(content.data) if is_record else self.judge_content(content.data, content.sig)
-        if isinstance(judged, Whole | Drop | document.Many) and self._has_writer(path):
-            return Open()
+        judged = (
+            Whole(content.data)
+            if is_record
+            else self.judge_content(content.data, content.sig, is_adopted_next=is_adopted_next)
+        )
+        if written_at is not None and isinstance(judged, Whole | Drop | document.Many):
+            return Open() if 0 <= self._clock.now() - written_at < WRITER_S else judged
         return judged
 
-    def judge_content(self, data: bytes, sig: files.FileSig | None) -> Content:
-        """Say what a text is that is not a record, or that is adopted like a drop although it is one."""
+    def judge_content(self, data: bytes, sig: files.FileSig | None, *, is_adopted_next: bool = False) -> Content:
+        """Say what a text is that is not a record, or that is adopted like a drop although it is one.
+
+        With `is_adopted_next` the caller adopts the drop at once, which finds whether it can be kept as a record. A
+        unique job may replace others before that, so it is checked here in any case.
+        """
         if len(data) > JOB_MAX_BYTES and record.exact(data) is None:
             return too_large(sig, JOB_MAX_BYTES)
         parsed = document.parse(data, lines=False)
@@ -140,8 +149,10 @@ class Judge:
         if not isinstance(parsed, document.Single):
             return parsed
         try:
-            defaults = self._settings.retry_defaults
-            return Drop(data, document.accept(parsed.document, defaults=defaults, now_at=self._clock.now()))
+            defaults, now_at = self._settings.retry_defaults, self._clock.now()
+            is_framed_next = is_adopted_next and "unique" not in parsed.document
+            accepted = document.accept(parsed.document, defaults=defaults, now_at=now_at, is_framed_next=is_framed_next)
+            return Drop(data, accepted)
         except InvalidJobError as error:
             return document.Refused(str(error), error.hint)
 
@@ -167,11 +178,6 @@ class Judge:
         path = self._spool.path(PENDING, name)
         fault = self.blame.fault(error, path)
         return None if fault is None else Stuck(signature(path), fault.path, fault.text, fault.cure)
-
-    def _has_writer(self, path: str) -> bool:
-        """Whether a program has the file open for writing and changed it less than `WRITER_S` ago."""
-        written_at = files.written_at(path)
-        return written_at is not None and 0 <= self._clock.now() - written_at < WRITER_S
 
 
 def too_large(sig: files.FileSig | None, limit: int) -> Arriving:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.errors import InvalidJobError
 from queuectl.model import history, job, lifecycle, record, times
 from queuectl.model.job import RetryDefaults
 
@@ -185,10 +185,6 @@ def _element(value: object) -> dict[str, Any] | Refused:
     return Refused(f"a job is a JSON object {{...}}, and this is {kind}", 'write {"command": "YOUR COMMAND"}', raw)
 
 
-def _loads(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -198,17 +194,26 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text}{_NO_JSON}")
+
+
+# Creating a decoder takes longer than decoding a usual job.
+_loads = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant).decode
+
+
 def _not_a_number(error: ValueError) -> str:
     """Return the mistake in a number; the parser's own text would name a limit of Python."""
     return str(error) if str(error).endswith(_NO_JSON) else "it contains a number with too many digits"
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text}{_NO_JSON}")
-
-
-def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Accepted:
+def accept(
+    document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float, is_framed_next: bool = False
+) -> Accepted:
     """Check one document and prepare it for framing. `record.frame` and `record.decode` accept the result.
+
+    With `is_framed_next` that is not checked, because the caller calls `record.frame_checked` before anything else
+    depends on the document.
 
     Raises:
         InvalidJobError: the error names the key and its mistake.
@@ -225,11 +230,9 @@ def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: floa
     if any(isinstance(value, dict | list) and job.is_deep(value) for value in document.values()):
         raise InvalidJobError(_TOO_DEEP[0], hint=_TOO_DEEP[1])
     made = job.normalise(document, defaults=defaults, now_at=now_at)
-    events = _history(document.get("history", []))
-    try:
-        record.decode(record.frame({"id": "x", **made.spec}, events))
-    except DamagedRecordError as error:
-        raise InvalidJobError(f"it cannot be kept as a record: {error.cause}") from error
+    events = _history(document["history"]) if "history" in document else []
+    if not is_framed_next:
+        record.frame_checked({"id": "x", **made.spec}, events)
     return Accepted(made.spec, events, made.due_at, made.delay_s, made.warnings)
 
 

@@ -176,6 +176,8 @@ PLAIN = Extras()
 """The keys of a record in format 1."""
 KEYS = frozenset(Extras.__struct_fields__)
 """The names of the keys of format 2."""
+INPUT_KEYS = KEYS | {"ref"}
+"""The keys of a document that `normalise` checks."""
 UNIQUE_TERMS = frozenset({"unique_until", "unique_for", "on_duplicate"})
 """The keys that a job may have only beside `unique`."""
 _NO_TERMS = (PLAIN.unique_until, PLAIN.unique_for, PLAIN.on_duplicate)
@@ -191,7 +193,7 @@ def _queue_hint(name: str) -> str:
 
 
 def normalise(keys: JobSpec) -> dict[str, Any]:
-    """Check the keys of format 2 and return those that are set, as the record holds them.
+    """Check the keys of format 2 (`INPUT_KEYS`) and return those that are set, as the record holds them.
 
     Raises:
         InvalidJobError: the error names the key and its mistake.

@@ -160,7 +160,8 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
         # An older queuectl kept the limit of a job's signature under this key.
         unknown["signed_until"] = keys.expires_at
         keys.expires_at = None
-    out.update(extras.normalise(keys))
+    if not extras.INPUT_KEYS.isdisjoint(document):
+        out.update(extras.normalise(keys))
     out.update(unknown)
     if "cron" in unknown or "every" in unknown:
         key = "cron" if "cron" in unknown else "every"

@@ -111,6 +111,21 @@ class SpoolDir(Listing):
             return content
         return files.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
+    def read_drop(
+        self, path: str, *, patience_s: float = sharing.SHARING_DEADLINE_S
+    ) -> tuple[files.Content, float | None]:
+        """Read as `read_document`, and return also when the file last changed if a program has it open for writing.
+
+        See `files.written_at`.
+
+        Raises:
+            OSError: the same as `files.read`.
+        """
+        content, written_at = files.read_and_look(path, JOB_MAX_BYTES, patience_s=patience_s)
+        if content.oversize:
+            return self.read_document(path, patience_s=patience_s), files.written_at(path)
+        return content, written_at
+
     def open_document(self, path: str) -> tuple[int, files.Content]:
         """Read as `read_document`, and also return a handle for `disk.append`, -1 if there is none.
 

@@ -159,9 +159,13 @@ def written_at(path: str) -> float | None:
     except OSError:
         return None
     try:
-        return os.fstat(fd).st_ctime if _refuses_lease(fd) else None
+        return _written_at(fd)
     finally:
         os.close(fd)
+
+
+def _written_at(fd: int) -> float | None:
+    return os.fstat(fd).st_ctime if sys.platform == "linux" and _refuses_lease(fd) else None
 
 
 # ------------------------------------------------------------------------------------------------- handles to folders
@@ -208,6 +212,20 @@ def _read(path: str, max_bytes: int, only_head: bool = False, at: int | None = N
     fd, info = open_regular(path, at)
     try:
         return read_open(fd, info, max_bytes, only_head)
+    finally:
+        os.close(fd)
+
+
+@as_owner
+def read_and_look(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -> tuple[Content, float | None]:
+    """Read a file as `read`, and then look for writers as `written_at`, with the same handle."""
+    return patiently(_read_and_look, path, max_bytes, patience_s=patience_s)
+
+
+def _read_and_look(path: str, max_bytes: int) -> tuple[Content, float | None]:
+    fd, info = open_regular(path)
+    try:
+        return read_open(fd, info, max_bytes), _written_at(fd)
     finally:
         os.close(fd)
 

@@ -48,6 +48,17 @@ def test_drop_whose_stem_is_no_id_gets_a_clean_one(desk: Desk) -> None:
     assert listing(desk.spool) == {"running": ["my-report-2.json"]}
 
 
+@pytest.mark.parametrize("more", [{}, {"unique": "k", "on_duplicate": "replace"}])
+def test_drop_that_cannot_be_kept_as_a_record_is_rejected(desk: Desk, more: dict[str, Any]) -> None:
+    """P6: valid as a job, but no record could be read back. It is kept with the reason, and replaces no other job."""
+    desk.drop("other.json", {**JOB, **more})
+    desk.triage.judge("other.json")
+    before = listing(desk.spool)["pending"]
+    declined = desk.decline(desk.drop("broken.json", {**JOB, **more, "keys of format 2": 5}))
+    assert isinstance(declined, Rejected) and "cannot be kept as a record" in declined.why
+    assert listing(desk.spool) == {"pending": before, "rejected": ["broken.json", "broken.json.reason.txt"]}
+
+
 def test_drop_with_another_id_than_its_stem_gets_its_id(desk: Desk) -> None:
     """The id in the file counts, not the file's name."""
     claimed = desk.start(desk.drop("x.json", {**JOB, "id": "job1"}))

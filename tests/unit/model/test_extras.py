@@ -39,6 +39,14 @@ def test_a_key_of_format_2_makes_a_record_of_format_2(keys: dict[str, Any]) -> N
     assert record.decode(plain).extras is extras.PLAIN
 
 
+def test_every_key_is_checked_by_one_side() -> None:
+    """A document without a key of `INPUT_KEYS` does not reach `extras.normalise`, so a new key belongs to one set."""
+    plain = {"id", "command", "owner", "cwd", "env", "minimal_env", "tags", "meta", "priority", "timeout", "output_max"}
+    plain |= {"max_retries", "backoff_base", "backoff_max", "jitter", "no_retry_exit_codes", "retry_exit_codes"}
+    plain |= {"run_at", "delay"}
+    assert set(job.KNOWN_KEYS) - extras.INPUT_KEYS == plain
+
+
 def test_a_key_that_a_person_adds_is_taken_in() -> None:
     """A record of format 1 does not get a key of format 2 in an editor without being judged again."""
     data = framed().replace(b' "history": [', b' "stdin": "x",\n "history": [')
