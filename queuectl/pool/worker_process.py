@@ -21,6 +21,7 @@ from typing import Any
 
 from queuectl.model import needs
 from queuectl.spool.session import Session
+from queuectl.system import framing
 from queuectl.worker import process
 from queuectl.worker.messages import Feed, Order, Report, Resize, Stop, pack_order, unpack
 
@@ -167,7 +168,7 @@ class WorkerProcess:
         message = pack_order(order)
         while self.conn is not None:
             try:
-                self.conn.send_bytes(message)
+                framing.send(self.conn, message)
             except InterruptedError:
                 continue  # Ctrl-C on Windows, while the pipe was full: a message twice is harmless, a lost one is not
             except OSError:

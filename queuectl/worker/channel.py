@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from queuectl.system import framing
 from queuectl.system.selector import Selector
 from queuectl.worker.executors.base import Ended, Executor, Process
 from queuectl.worker.messages import Order, Report, pack, unpack_order
@@ -19,6 +20,7 @@ class Channel:
     def __init__(self, conn: Connection, executor: Executor) -> None:
         self._conn = conn
         self._executor = executor
+        self._reader = framing.Reader(conn)
         self._selector = Selector()
         self._is_woken = False
         """True if a command may have ended since `ended` was called."""
@@ -31,9 +33,9 @@ class Channel:
         Raises:
             OSError: the system cannot wait.
         """
-        conn, has_message = self._conn, False
+        conn, has_message = self._conn, self._reader.has_message
         sources = [conn, *self._executor.sources] if self.is_connected else self._executor.sources
-        for source in self._selector.wait(sources, timeout_s):
+        for source in self._selector.wait(sources, 0 if has_message else timeout_s):
             if source is conn:
                 has_message = True
             else:
@@ -54,7 +56,7 @@ class Channel:
         Raises:
             EOFError, OSError: the supervisor is gone.
         """
-        return unpack_order(self._conn.recv_bytes())
+        return unpack_order(self._reader.receive())
 
     def send(self, reports: list[Report]) -> None:
         """Send reports to the supervisor.
@@ -62,7 +64,7 @@ class Channel:
         Raises:
             OSError: the supervisor is gone.
         """
-        self._conn.send_bytes(pack(reports))
+        framing.send(self._conn, pack(reports))
 
     def disconnect(self) -> None:
         """Stop waiting for messages, because the supervisor is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from queuectl.spool.lease import Lease
@@ -75,9 +76,13 @@ class Slot:
             self.is_open = self.is_open and self.output.fd >= 0
             return
         self.is_open = False
-        if not (self.lease.renew() if is_plain else self.lease.change()):
+        is_kept = self.lease.renew() if is_plain else self.lease.change()
+        if not is_kept:
             self._leave_files()
         self._checked_s = self._renewed_s = now_s
+        if is_kept and is_plain and self.output.fd >= 0:
+            with contextlib.suppress(OSError):  # the next run tries again, and reports the error
+                self.open()  # makes nothing, and a drop that comes then need not wait for it
 
     def change(self) -> None:
         """Use another lease, because a run that may be on record under this one must count as dead."""

@@ -12,7 +12,7 @@ if sys.platform == "win32":
     pytest.skip("commands of sh", allow_module_level=True)
 
 from queuectl.worker.executors.children import Children
-from queuectl.worker.messages import Stop, pack_order
+from queuectl.worker.messages import Feed, Stop, pack_order
 from tests.helpers import wait_until
 from tests.unit.worker.executors.test_posix import Bench, bench_in
 
@@ -56,6 +56,17 @@ def test_a_message_that_came_with_the_end_of_a_command_is_noticed(bench: Bench) 
     wait_until(lambda: Children.has_ended(bench.process.pid))
     bench.supervisor.send_bytes(pack_order(Stop()))
     assert bench.channel.wait(60) and bench.channel.ended()
+
+
+def test_a_message_that_came_with_another_one_ends_a_wait(bench: Bench) -> None:
+    """Both were read at once, so the pipe shows nothing any more."""
+    bench.start(["sleep", "60"])
+    for order in (Feed(["a.json"]), Stop()):
+        bench.supervisor.send_bytes(pack_order(order))
+    assert bench.channel.wait(60) and bench.channel.receive() == Feed(["a.json"], None)
+    assert bench.channel.wait(60) and bench.channel.receive() == Stop()
+    assert not bench.channel.wait(0)
+    bench.terminate(5)
 
 
 def test_a_channel_without_a_supervisor_waits_for_its_command_only(bench: Bench) -> None:
