@@ -212,8 +212,8 @@ def accept(
 ) -> Accepted:
     """Check one document and prepare it for framing. `record.frame` and `record.decode` accept the result.
 
-    With `is_framed_next` that is not checked, because the caller calls `record.frame_checked` before anything else
-    depends on the document.
+    With `is_framed_next` that is not checked, because `parse` has made the document, and the caller calls
+    `record.frame_checked` before anything else depends on it.
 
     Raises:
         InvalidJobError: the error names the key and its mistake.
@@ -227,7 +227,7 @@ def accept(
             key="format",
             hint="update queuectl",
         )
-    if any(isinstance(value, dict | list) and job.is_deep(value) for value in document.values()):
+    if not is_framed_next and any(job.is_deep(value) for value in document.values()):
         raise InvalidJobError(_TOO_DEEP[0], hint=_TOO_DEEP[1])
     made = job.normalise(document, defaults=defaults, now_at=now_at)
     events = _history(document["history"]) if "history" in document else []
