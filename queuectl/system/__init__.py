@@ -10,6 +10,7 @@ __all__ = [
     "environment",
     "files",
     "forked",
+    "framing",
     "inodes",
     "libc",
     "local_socket",
