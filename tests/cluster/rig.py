@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import queuectl
@@ -107,7 +107,7 @@ def take_until(carrier: Carrier, is_true: Callable[[], object], *, within_s: flo
     deadline = time.monotonic() + within_s
     while not is_true():
         assert time.monotonic() < deadline, (carrier.lost, carrier.nodes(), got)
-        select.select([carrier.fileno()], [], [], 0.2)
+        wait([carrier.fileno()], 0.2)
         got += carrier.arrivals()
     return got
 
@@ -120,7 +120,7 @@ def ask(carrier: Carrier, node: str, op: str, body: str = "{}") -> Arrival:
         for each in carrier.arrivals():
             if each.call == number:
                 return each
-        select.select([carrier.fileno()], [], [], 0.2)
+        wait([carrier.fileno()], 0.2)
     raise AssertionError((carrier.lost, carrier.nodes()))
 
 

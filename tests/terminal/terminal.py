@@ -7,7 +7,6 @@ import fcntl
 import itertools
 import os
 import pty
-import select
 import signal
 import struct
 import sys
@@ -15,6 +14,7 @@ import termios
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from multiprocessing.connection import wait
 from typing import Any
 
 import pyte
@@ -123,7 +123,7 @@ class Terminal:
 
     def _read(self, timeout: float) -> bool:
         """Read what there is, once there is something; False at the end."""
-        if not select.select([self.fd], [], [], timeout)[0]:
+        if not wait([self.fd], timeout):
             return True
         try:
             data = os.read(self.fd, 65536)

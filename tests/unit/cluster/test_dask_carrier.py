@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import select
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def until(carrier: DaskCarrier, is_true: Any) -> list[Arrival]:
     deadline = time.monotonic() + 60
     while not is_true():
         assert time.monotonic() < deadline, (carrier.lost, carrier.nodes())
-        select.select([carrier.fileno()], [], [], 0.5)
+        wait([carrier.fileno()], 0.5)
         got += carrier.arrivals()
     return got
 
@@ -110,7 +110,7 @@ def test_the_nodes_are_what_the_bridge_says(bridge: Any) -> None:
     assert carrier.nodes() == {"w1": Node("w1", "tls://a:1")}
     assert carrier.lost == ""
     number = carrier.call("w2", "beat", "{}")
-    assert select.select([carrier.fileno()], [], [], 10)[0]
+    assert wait([carrier.fileno()], 10)
     assert carrier.arrivals() == [Arrival(number, LOST, "there is no node w2")]
 
 
