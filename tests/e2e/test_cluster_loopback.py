@@ -294,8 +294,12 @@ def test_a_node_without_space_gets_no_commands(cluster: Cluster) -> None:
             log = Path(cluster.spool.log_path(f"job{number}", events.count("started")))
             assert log.read_text() in ("w1\n", "w2\n")
         argv = [sys.executable, "-m", "queuectl", "--spool", cluster.spool.root, "status"]
-        status = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
-        assert "gets no commands: it cannot start commands: 0 bytes are free in" in status
+        text = "gets no commands: it cannot start commands: 0 bytes are free in"
+
+        def is_named() -> bool:
+            return text in subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+
+        wait_until(is_named)
     finally:
         cluster.keepers.pop("w3").__exit__(None, None, None)
         subprocess.run(["umount", "-l", small], check=True)
