@@ -125,14 +125,14 @@ class Judge:
             # only once it has been quiet.
             why, hint = (incomplete.why, incomplete.hint) if incomplete is not None else ("", "")
             return Arriving(content.sig, why, hint)
-        is_record = record.exact(content.data) is not None
-        judged = (
-            Whole(content.data)
-            if is_record
-            else self.judge_content(content.data, content.sig, is_adopted_next=is_adopted_next)
-        )
-        if written_at is not None and isinstance(judged, Whole | Drop | document.Many):
-            return Open() if 0 <= self._clock.now() - written_at < WRITER_S else judged
+        judged: Whole | Content
+        if record.exact(content.data) is not None:
+            judged = Whole(content.data)
+        else:
+            judged = self.judge_content(content.data, content.sig, is_adopted_next=is_adopted_next)
+        is_complete = isinstance(judged, Whole | Drop | document.Many)
+        if is_complete and written_at is not None and 0 <= self._clock.now() - written_at < WRITER_S:
+            return Open()
         return judged
 
     def judge_content(self, data: bytes, sig: files.FileSig | None, *, is_adopted_next: bool = False) -> Content:

@@ -240,7 +240,7 @@ def _linux_events(*, is_deep: bool) -> _Events:
             return self._watched is not None and not self._moved_away
 
         def _note(self, entry: str, *, is_rename: bool) -> None:
-            """Put `renamed` right after a change of an entry."""
+            """Note in `renamed` whether the last change of an entry was a rename."""
             if self._renamed is not None:
                 change = self._renamed.add if is_rename else self._renamed.discard
                 change(entry)

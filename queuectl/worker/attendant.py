@@ -98,7 +98,7 @@ class Attendant:
     def _steps(self, attended: Attended, name: str, claimed: Claimed) -> Steps:
         slot = attended.slot
         started_s = self._clock.monotonic()
-        command = None
+        is_told = False
         trouble: OSError | None = None
         is_last = False
         try:
@@ -127,19 +127,18 @@ class Attendant:
                     if claimed.copy:
                         self._secure(claimed)
                     if ended is None:
-                        shown = _preview(claimed.record.command)
-                        self._link.report(Started(name, claimed.job_id, claimed.attempt, shown))
+                        command = _preview(claimed.record.command)
+                        self._link.report(Started(name, claimed.job_id, claimed.attempt, command))
                         self._link.return_behind(name)
                         self._link.flush()
-                        command = ""
+                        is_told = True
                     outcome = yield from self._watch(attended, run, ended)
             except OSError as error:
                 # The machine's fault, so uncounted (P9). End the run, because runs never overlap (P3).
                 why = End(RELEASED, f"could not be watched: {error.strerror or error}")
                 outcome, trouble = (yield from self._end(attended, run, why)), error
             attended.process = None
-        if command is None:
-            command = _preview(claimed.record.command)
+        command = "" if is_told else _preview(claimed.record.command)
         run_ended = EndedRun(name, claimed, outcome, started_s, command, is_last)
         yield from self._recorder.record(run_ended, slot)
         if trouble is not None:
