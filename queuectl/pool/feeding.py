@@ -49,7 +49,7 @@ class Feeding:
 
     def feed_new(self, name: str) -> bool:
         """Suggest a new name at once, if that is simple and nothing speaks against it; else return False."""
-        return self._may_feed() and not self._core.breaker.errors and self._dispatcher.feed_new(name)
+        return self._may_feed() and self._dispatcher.feed_new(name)
 
     def due_s(self) -> float | None:
         """Return when a name must be suggested or judged without an event (monotonic), or None.

@@ -47,6 +47,17 @@ def test_whole_drop_is_left_to_its_writer_for_a_moment(desk: Desk, document: obj
     assert listing(desk.spool) != {"pending": ["job1.json"]}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
+@pytest.mark.parametrize(("data", "verdict"), [(b'{"command": "ec', Arriving), (b'{"command": 5}', Rejected)])
+def test_a_writer_changes_nothing_about_a_drop_that_is_no_job(desk: Desk, data: bytes, verdict: type) -> None:
+    """An incomplete one is watched, and an invalid one is refused: neither is tried again each moment."""
+    desk.drop("job1.json", data)
+    path = Path(desk.spool.path(PENDING, "job1.json"))
+    with path.open("r+b"):
+        desk.clock.now_at = path.stat().st_ctime
+        assert isinstance(desk.decline("job1.json"), verdict)
+
+
 @posix_only
 @pytest.mark.parametrize("since_s", [WRITER_S, -5])
 def test_drop_that_is_held_open_runs_all_the_same(desk: Desk, since_s: float) -> None:

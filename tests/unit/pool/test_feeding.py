@@ -77,13 +77,3 @@ def test_no_name_of_an_event_goes_to_a_worker_while_nothing_may_start(
     pool.parts.scanner.fresh.append("a.json")
     prompt.step(pool.clock.monotonic())
     assert not pool.parts.core.workers[0].outstanding and len(pool.parts.core.queue) == 1
-
-
-def test_after_an_error_of_the_machine_one_name_at_a_time_is_tried(pool: StillPool, prompt: PromptFeeding) -> None:
-    """P9: the short way is not for a time in which each start is a trial."""
-    core = pool.parts.core
-    trip(pool)
-    pool.clock.advance(60)
-    pool.parts.scanner.fresh += ["a.json"]
-    prompt.step(pool.clock.monotonic())
-    assert list(core.workers[0].outstanding) == ["a.json"] and core.breaker.errors

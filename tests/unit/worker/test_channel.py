@@ -58,14 +58,22 @@ def test_a_message_that_came_with_the_end_of_a_command_is_noticed(bench: Bench) 
     assert bench.channel.wait(60) and bench.channel.ended()
 
 
-def test_a_message_that_came_with_another_one_ends_a_wait(bench: Bench) -> None:
+def test_a_message_that_came_with_another_one_ends_a_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both were read at once, so the pipe shows nothing any more."""
+    waits_s: list[float | None] = []
+
+    def wait(_sources: object, timeout_s: float | None) -> list[object]:
+        waits_s.append(timeout_s)
+        return []
+
     bench.start(["sleep", "60"])
     for order in (Feed(["a.json"]), Stop()):
         bench.supervisor.send_bytes(pack_order(order))
     assert bench.channel.wait(60) and bench.channel.receive() == Feed(["a.json"], None)
-    assert bench.channel.wait(60) and bench.channel.receive() == Stop()
-    assert not bench.channel.wait(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.channel._selector, "wait", wait)
+        assert bench.channel.wait(60) and bench.channel.receive() == Stop()
+        assert waits_s == [0] and not bench.channel.wait(60)
     bench.terminate(5)
 
 
