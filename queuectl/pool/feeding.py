@@ -79,11 +79,12 @@ class PromptFeeding:
         self._feeding = feeding
 
     def step(self, now_s: float) -> None:
-        """Suggest new names."""
+        """Suggest new names; but only add them if a listing is due, because names that it brings may come first."""
         fresh, self._scanner.fresh = self._scanner.fresh, []
-        if fresh and not (len(fresh) == 1 and self._feeding.feed_new(fresh[0])):
+        may_feed = now_s < self._scanner.due_s()
+        if fresh and not (may_feed and len(fresh) == 1 and self._feeding.feed_new(fresh[0])):
             self._dispatcher.add(fresh)
-        if self._dispatcher.has_news:
+        if may_feed and self._dispatcher.has_news:
             self._feeding.step(now_s)
 
     def due_s(self) -> None:

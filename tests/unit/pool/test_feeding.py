@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from queuectl.jobs.verdict import Busy
+from queuectl.model.lifecycle import PENDING
 from queuectl.pool.feeding import Feeding, PromptFeeding
+from queuectl.spool.folder import SpoolDir
 from tests.unit.pool.conftest import StillPool
 
 
@@ -46,6 +49,7 @@ def prompt(pool: StillPool) -> PromptFeeding:
     """The first duty of a pool whose worker is ready."""
     parts = pool.parts
     parts.core.workers[0].is_ready = True
+    parts.scanner.scan()
     first = parts.duties()[0]
     assert isinstance(first, PromptFeeding)
     return first
@@ -77,3 +81,20 @@ def test_no_name_of_an_event_goes_to_a_worker_while_nothing_may_start(
     pool.parts.scanner.fresh.append("a.json")
     prompt.step(pool.clock.monotonic())
     assert not pool.parts.core.workers[0].outstanding and len(pool.parts.core.queue) == 1
+
+
+@pytest.mark.parametrize("flags", ["", ",prio=-9"])
+def test_a_listing_that_is_due_comes_before_the_name_of_an_event(
+    spool: SpoolDir, pool: StillPool, prompt: PromptFeeding, flags: str
+) -> None:
+    """A job that has waited for longer, and no event has told of, runs first."""
+    parts = pool.parts
+    early, late = "20261124-031500-000000-aaaa.json", f"20261124-031500-000001-bbbb{flags}.json"
+    Path(spool.path(PENDING, early)).touch()
+    parts.scanner.scan_soon()
+    parts.scanner.fresh.append(late)
+    feeding = next(each for each in parts.duties() if isinstance(each, Feeding))
+    for duty in (prompt, parts.scanner, feeding):
+        duty.step(pool.clock.monotonic())
+    assert list(parts.core.workers[0].outstanding) == [early]
+    assert parts.core.queue.knows(late)
