@@ -222,6 +222,37 @@ def test_a_key_goes_where_the_job_went(busy: SpoolDir) -> None:
     play(busy, act)
 
 
+@pytest.mark.parametrize(("keys", "missed", "selected"), [("", 1, "bb"), ("", 2, "bb"), ("", 4, "cc"), ("k", 1, "aa")])
+def test_a_job_that_looks_missed_is_selected_again(busy: SpoolDir, keys: str, missed: int, selected: str) -> None:
+    """It moved while the folders were listed. Once a person has moved the cursor, or it is long gone, it is not."""
+
+    async def act(screen: Screen) -> None:
+        await screen.until(lambda: screen.app._found is not None)
+        await screen.press("j")
+        await screen.until(lambda: screen.selected == "bb")
+        await screen.look_no_more()
+        looker = Looker(Survey(busy, is_full=True, next_rows=50), 1.0, lambda _found: None)
+
+        def look() -> None:
+            found = looker._look()
+            assert found is not None
+            screen.app.on_looked(Looked(found))
+
+        Spool(busy.root).cancel("bb")
+        path = Path(busy.path(DLQ, "bb.json"))
+        path.rename(path.with_suffix(".elsewhere"))
+        for _ in range(missed):
+            look()
+        assert screen.selected == "cc"
+        for key in keys:
+            await screen.press(key)
+        path.with_suffix(".elsewhere").rename(path)
+        look()
+        assert screen.selected == selected
+
+    play(busy, act)
+
+
 def test_dead_job_is_retried(busy: SpoolDir) -> None:
     """r puts a dead job back into pending/."""
 

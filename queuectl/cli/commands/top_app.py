@@ -25,6 +25,7 @@ from textual.widgets import DataTable, Footer, Input, Static
 from queuectl.api import Spool
 from queuectl.cli.commands import top_actions, top_head, top_rows
 from queuectl.cli.commands.top_look import Looker
+from queuectl.cli.commands.top_missed import Missed
 from queuectl.cli.commands.top_rows import Row, View
 from queuectl.cli.commands.top_widgets import KEYS, THEMES, Acted, Ask, Help, JobTable, LogScreen, Looked, theme
 from queuectl.cli.terminal.printing import safe
@@ -60,6 +61,7 @@ class TopApp(App[int]):
         self._every_s = every_s
         self._looker = Looker(Survey(spool, is_full=True, next_rows=_NEXT_ROWS), every_s, self._report)
         self._found: Snapshot | None = None
+        self._missed = Missed()
         self._view = View()
         self._zoomed = ""
         self._head_lines = 0
@@ -121,6 +123,7 @@ class TopApp(App[int]):
         found = event.found
         if isinstance(found, Snapshot):
             before, self._found = self._found, found
+            self._missed.looked()
             self._draw()
             if before is None or (before.paused is None) != (found.paused is None):
                 self.refresh_bindings()
@@ -184,17 +187,29 @@ class TopApp(App[int]):
     def _keep_selected(self, chosen: JobTable | None, before: Row | None) -> None:
         """Go with the selected job to another group; else stay; else go to a group that is shown."""
         if chosen is not None and before is not None and chosen.place_of(before.name) is None:
-            for table in self._tables():
-                place = table.place_of(before.name)
-                if place is not None:
-                    table.move_cursor(row=place)
-                    self._focus(table)
-                    return
+            self._missed.note(before.name)
+        elif chosen is not None:
+            self._missed.selected("" if before is None else before.name)
+        if self._missed.name and self._go_to(self._missed.name):
+            self._missed.note("")
+            return
         if isinstance(self.screen_stack[0].focused, Input):
             return
         tables = self._tables()
         if tables and (chosen is None or chosen not in tables):
             self._focus(tables[0])
+        row = table.selected if (table := self._table()) is not None else None
+        self._missed.stays_at("" if row is None else row.name)
+
+    def _go_to(self, name: str) -> bool:
+        """Select a job, if it is in a group that is shown."""
+        for table in self._tables():
+            place = table.place_of(name)
+            if place is not None:
+                table.move_cursor(row=place)
+                self._focus(table)
+                return True
+        return False
 
     def _tables(self) -> list[JobTable]:
         return [table for table in self.screen_stack[0].query(JobTable) if table.display]
